@@ -1,0 +1,144 @@
+"""A psycopg2 connection that never waits past its deadline, and knows what it may send to its server."""
+
+import os
+import re
+import select
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from taskapi.errors import ConfigurationError
+from taskapi.settings import Settings
+
+class DeadlinePassed(Exception):
+    """The server did not answer before the connection's deadline."""
+
+
+class Connection(ext.connection):
+    """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
+
+    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone.
+    """
+
+    def __init__(self, dsn: str, async_: int = 0, *, deadline: float, on_close: Callable[[], None]) -> None:
+        self.deadline = deadline
+        self.prepared: set[str] = set()
+        self.behind_pooler = False
+        self._on_close: Callable[[], None] | None = on_close
+        super().__init__(dsn, async_)
+
+    def is_alive(self) -> bool:
+        """Whether the server has not closed the connection, as far as this machine knows: no round trip."""
+        try:
+            return not self.closed and self.poll() == ext.POLL_OK
+        except psycopg2.Error:
+            return False
+
+    def close(self) -> None:
+        """Close, and wait (a second at most) until the server has let the connection go.
+
+        Whoever counts connections at the server must not see the next one before this one is gone.
+        """
+        duplicate = os.dup(self.fileno()) if self.is_alive() else None
+        super().close()
+        if duplicate is not None:
+            with socket.socket(fileno=duplicate) as ending:
+                ending.settimeout(1.0)
+                try:
+                    while ending.recv(4096):
+                        pass
+                except OSError:
+                    pass
+        self.forget()
+
+    def forget(self) -> None:
+        """Run `on_close`, the first time."""
+        on_close, self._on_close = self._on_close, None
+        if on_close:
+            on_close()
+
+
+def _wait(connection: Connection) -> None:
+    """psycopg2's wait callback: return when the answer is there, raise DeadlinePassed when it is late.
+
+    The sockets' own timeouts do not do this: a stopped server keeps its TCP connection alive.
+    """
+    while (state := connection.poll()) != ext.POLL_OK:
+        milliseconds_left = (connection.deadline - time.monotonic()) * 1000
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN if state == ext.POLL_READ else select.POLLOUT)
+        if milliseconds_left <= 0 or not poller.poll(milliseconds_left):
+            raise DeadlinePassed
+
+
+def libpq_url(settings: Settings) -> str:
+    """`settings.database_url` as libpq takes it; a SQLAlchemy driver name in it is dropped.
+
+    Raises ConfigurationError, without the URL's text, where libpq cannot read it.
+    """
+    url = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", settings.database_url or "")
+    try:
+        ext.parse_dsn(url)
+    except psycopg2.Error:
+        # libpq quotes the part it stumbled over, which may be the password.
+        url = ""
+    if not url:
+        raise ConfigurationError(
+            "DATABASE_URL is not a PostgreSQL URL: give postgresql://user:password@host/database,"
+            " with special characters in the password percent-encoded."
+        )
+    return url
+
+
+def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] = lambda: None) -> Connection:
+    """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
+
+    Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
+    `limits()` goes with each statement instead. A pooler gives itself away by the process id: the one from the
+    handshake is its own, the one that the server tells is the server's.
+
+    Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer.
+    """
+    ext.set_wait_callback(_wait)
+    connection: Connection = psycopg2.connect(
+        libpq_url(settings),
+        connection_factory=partial(Connection, deadline=deadline, on_close=on_close),
+        client_encoding="utf8",
+        application_name="taskapi",
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    )
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid(), current_setting('server_encoding')")
+            backend_pid, encoding = cursor.fetchone()
+            if encoding != "UTF8":
+                raise psycopg2.OperationalError(f"the database's encoding is {encoding}; taskapi needs UTF8")
+            connection.behind_pooler = backend_pid != connection.info.backend_pid
+            if not connection.behind_pooler:
+                cursor.execute(f"SET jit = off; {limits(settings).replace('SET LOCAL', 'SET')}")
+        # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
+        ext.register_type(ext.BYTES, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def limits(settings: Settings) -> str:
+    """The SQL that makes the server itself give up in time, for the transaction that it stands in."""
+    return (
+        f"SET LOCAL lock_timeout = {milliseconds(settings.db_lock_timeout)};"
+        f" SET LOCAL statement_timeout = {milliseconds(settings.db_statement_timeout)};"
+    )
+
+
+def milliseconds(seconds: float) -> int:
+    """Whole milliseconds, one at the least: Postgres takes 0 for no limit."""
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,204 @@
+"""Runs one statement: takes a connection from the pool, keeps the deadline, and translates the driver's errors."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from taskapi import queries
+from taskapi.connection import Connection, DeadlinePassed, connect, libpq_url, limits
+from taskapi.errors import (
+    ConnectFailed,
+    DatabaseUnavailable,
+    IdempotencyKeyRaced,
+    OutcomeUnknown,
+    PoolBusy,
+    RolledBack,
+    SchemaBehind,
+)
+from taskapi.semaphore import FairSemaphore
+from taskapi.settings import Settings
+from taskapi.slots import Slots
+
+log = logging.getLogger("taskapi.database")
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for opening one connection: Neon needs up to ten to wake up."""
+
+CONNECT_PAUSE = 0.1
+"""Seconds between two tries to connect."""
+
+GRACE = 1.0
+"""Seconds after the server's own statement_timeout before its connection is given up as dead; and before the request's
+deadline, to send the answer."""
+
+RECYCLE = 240
+"""Seconds after which a connection is replaced: Neon suspends, and cuts connections silently, after 300 idle ones."""
+
+TRIES = 3
+"""Runs of a statement that the server rolled back for a conflict, or whose prepared form it does not know."""
+
+SLOTS_VARIABLE = "TASKAPI_SLOTS"
+"""Where gunicorn.conf.py leaves the folder of the service's connection slots for its workers."""
+
+seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
+"""Seconds that the current request has spent on the database, waiting for a connection included."""
+
+_deadline: ContextVar[float] = ContextVar("deadline")
+
+
+class Database:
+    """The statements of sql/ on a pool of connections. One for each process."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigurationError where DATABASE_URL is no URL, ValueError where sql/ is not in order."""
+        libpq_url(settings)
+        self._settings = settings
+        self._statements = queries.load()
+        self._limits = limits(settings)
+        self._permits = FairSemaphore(settings.pool_size)
+        folder = os.environ.get(SLOTS_VARIABLE)
+        self._slots = Slots(Path(folder), settings.db_connections) if folder else None
+        self._draining = False
+        self._pool = QueuePool(
+            self._open,
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            timeout=0,
+            use_lifo=True,
+            recycle=RECYCLE,
+            # Each statement is a transaction of its own: there is never anything to roll back.
+            reset_on_return=None,
+        )
+
+    def run(self, name: str, parameters: Mapping[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+        """Run the statement `name` as a transaction of its own; return its first row, None when it has none.
+
+        `repeatable` says that running it twice does no harm (a read, or a write with an idempotency key): then it is
+        run once more where the connection was lost before the answer came.
+
+        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced, SchemaBehind; anything else is a defect.
+        """
+        started = time.monotonic()
+        token = _deadline.set(started + self._settings.request_deadline - GRACE)
+        tries = TRIES
+        try:
+            while True:
+                tries -= 1
+                try:
+                    return self._run_once(name, parameters)
+                except _Conflict as conflict:
+                    if not tries:
+                        raise RolledBack from conflict
+                except OutcomeUnknown:
+                    if not repeatable:
+                        raise
+                    log.warning("%s: the connection was lost before the answer came; running it once more", name)
+                    repeatable = False
+        finally:
+            _deadline.reset(token)
+            seconds_spent.set(seconds_spent.get() + time.monotonic() - started)
+
+    def drain(self) -> None:
+        """Close idle connections, and each of the others when its statement is done: this worker is about to end."""
+        self._draining = True
+        self._pool.dispose()
+
+    def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        with self._connection() as connection:
+            connection.deadline = min(
+                _deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE
+            )
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(self._text(name, connection), parameters)
+                    row: tuple[Any, ...] | None = cursor.fetchone()
+                    connection.prepared.add(name)
+                    return row
+            except (psycopg2.Error, DeadlinePassed) as error:
+                raise _translated(error, connection, name) from error
+
+    def _text(self, name: str, connection: Connection) -> str:
+        statement = self._statements[name]
+        if connection.behind_pooler:
+            text = self._limits + statement.text
+            return text if self._settings.db_prepare != "on" else self._limits + self._prepared(name, connection)
+        return statement.text if self._settings.db_prepare == "off" else self._prepared(name, connection)
+
+    def _prepared(self, name: str, connection: Connection) -> str:
+        """EXECUTE, behind a PREPARE in the same message when this connection has not prepared it yet."""
+        statement = self._statements[name]
+        return statement.execute if name in connection.prepared else f"{statement.prepare}; {statement.execute}"
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A live connection; given back afterwards, or closed when it broke, or when this worker is ending."""
+        if not self._permits.acquire(min(self._settings.db_pool_timeout, _deadline.get() - time.monotonic())):
+            log.warning("every one of this worker's %d connections is busy", self._settings.pool_size)
+            raise PoolBusy
+        try:
+            pooled = self._checkout()
+            connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
+            try:
+                yield connection
+            except BaseException:
+                if not connection.is_alive():
+                    pooled.invalidate()
+                raise
+            finally:
+                if self._draining and pooled.is_valid:
+                    pooled.invalidate()
+                pooled.close()
+        finally:
+            self._permits.release()
+
+    def _checkout(self) -> PoolProxiedConnection:
+        give_up = min(_deadline.get(), time.monotonic() + self._settings.db_pool_timeout)
+        while True:
+            try:
+                pooled = self._pool.connect()
+                if pooled.dbapi_connection.is_alive():  # type: ignore[union-attr]
+                    return pooled
+                pooled.invalidate()
+                pooled.close()
+            except (psycopg2.Error, DeadlinePassed) as error:
+                # Nothing was sent yet, so that another try is safe; a server that restarts is back in a moment.
+                if time.monotonic() + CONNECT_PAUSE >= give_up:
+                    log.warning("cannot connect to the database: %s", _without_password(error, self._settings))
+                    raise ConnectFailed from error
+                time.sleep(CONNECT_PAUSE)
+
+    def _open(self) -> Connection:
+        now = time.monotonic()
+        deadline = min(_deadline.get(), now + CONNECT_TIMEOUT)
+        if self._slots is None:
+            return connect(self._settings, deadline=deadline)
+        slot = self._slots.take(min(self._settings.db_pool_timeout, deadline - now))
+        if slot is None:
+            raise PoolBusy
+        on_close = partial(self._slots.free, slot)
+        try:
+            return connect(self._settings, deadline=deadline, on_close=on_close)
+        except BaseException:
+            on_close()
+            raise
+
+
+class _Conflict(Exception):
+    """Rolled back by the server for a reason that another run does not meet."""
+
+
+def _translated(error: Exception, connection: Connection, name: str) -> Exception:
+    """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing."""
+    code = getattr(error, "pgcode", None)
+    if isinstance(error, DeadlinePassed) or code is None or connection.closed or code[:3] in ("57P", "08P"):
+        log.warning("%s: the connection was lost before the answer came (%s)", name, type(error).__name__)
+        return OutcomeUnknown()
+    return error

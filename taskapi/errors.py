@@ -1,0 +1,55 @@
+"""What can go wrong below the web: each class's docstring is its default message, and no class knows HTTP."""
+
+
+class TaskapiError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TaskNotFound(TaskapiError):
+    """There is no such task."""
+
+
+class IdempotencyKeyReused(TaskapiError):
+    """Idempotency-Key: this key belongs to another request; send a new key with a new request."""
+
+
+class DatabaseUnavailable(TaskapiError):
+    """The database cannot serve this now. Nothing was written; try again."""
+
+    retry_after = 1
+    """Seconds after which another try makes sense."""
+
+
+class PoolBusy(DatabaseUnavailable):
+    """Every database connection is busy. Nothing was written; try again."""
+
+
+class ConnectFailed(DatabaseUnavailable):
+    """The database cannot be reached. Nothing was written; try again."""
+
+    retry_after = 2
+
+
+class RolledBack(DatabaseUnavailable):
+    """The database refused this for now. Nothing was written; try again."""
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection to the database was lost before it answered.
+
+    The text depends on what was lost, so whoever raises this gives it.
+    """
+
+
+class SchemaBehind(TaskapiError):
+    """The database's schema is not the one that this version of taskapi needs."""
+
+
+class ConfigurationError(TaskapiError):
+    """A setting is missing or wrong."""
