@@ -1,7 +1,6 @@
 """Runs the migrations on DATABASE_URL: one transaction, one migrator at a time, no long waits for locks."""
 
 from alembic import context
-
 from taskapi.migrations import ADVISORY_LOCK_SQL, LOCK_TIMEOUT_SQL, engine
 from taskapi.settings import Settings
 

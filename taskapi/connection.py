@@ -14,6 +14,7 @@ import psycopg2.extensions as ext
 from taskapi.errors import ConfigurationError
 from taskapi.settings import Settings
 
+
 class DeadlinePassed(Exception):
     """The server did not answer before the connection's deadline."""
 
@@ -34,7 +35,8 @@ class Connection(ext.connection):
     def is_alive(self) -> bool:
         """Whether the server has not closed the connection, as far as this machine knows: no round trip."""
         try:
-            return not self.closed and self.poll() == ext.POLL_OK
+            # The first poll may read the server's last words, the second its end.
+            return not self.closed and self.poll() == self.poll() == ext.POLL_OK
         except psycopg2.Error:
             return False
 
@@ -53,10 +55,6 @@ class Connection(ext.connection):
                         pass
                 except OSError:
                     pass
-        self.forget()
-
-    def forget(self) -> None:
-        """Run `on_close`, the first time."""
         on_close, self._on_close = self._on_close, None
         if on_close:
             on_close()
@@ -67,12 +65,14 @@ def _wait(connection: Connection) -> None:
 
     The sockets' own timeouts do not do this: a stopped server keeps its TCP connection alive.
     """
+    # The callback is the whole process's: the connections of others, such as a migration's, have no deadline.
+    deadline: float | None = getattr(connection, "deadline", None)
     while (state := connection.poll()) != ext.POLL_OK:
-        milliseconds_left = (connection.deadline - time.monotonic()) * 1000
         poller = select.poll()
         poller.register(connection.fileno(), select.POLLIN if state == ext.POLL_READ else select.POLLOUT)
-        if milliseconds_left <= 0 or not poller.poll(milliseconds_left):
-            raise DeadlinePassed
+        if not poller.poll(None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)):
+            # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
+            raise DeadlinePassed("the server did not answer in time")
 
 
 def libpq_url(settings: Settings) -> str:
@@ -129,6 +129,13 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
         connection.close()
         raise
     return connection
+
+
+def without_password(error: Exception, settings: Settings) -> str:
+    """The error in one line, for a log: libpq may quote what it was given."""
+    password = ext.parse_dsn(libpq_url(settings)).get("password")
+    line = " ".join(str(error).split())
+    return line.replace(password, "***") if password else line
 
 
 def limits(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ import psycopg2
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from taskapi import queries
-from taskapi.connection import Connection, DeadlinePassed, connect, libpq_url, limits
+from taskapi.connection import Connection, DeadlinePassed, connect, libpq_url, limits, without_password
 from taskapi.errors import (
     ConnectFailed,
-    DatabaseUnavailable,
     IdempotencyKeyRaced,
     OutcomeUnknown,
     PoolBusy,
     RolledBack,
-    SchemaBehind,
+    SchemaMismatch,
 )
 from taskapi.semaphore import FairSemaphore
 from taskapi.settings import Settings
@@ -84,7 +84,7 @@ class Database:
         `repeatable` says that running it twice does no harm (a read, or a write with an idempotency key): then it is
         run once more where the connection was lost before the answer came.
 
-        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced, SchemaBehind; anything else is a defect.
+        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced; anything else is a defect.
         """
         started = time.monotonic()
         token = _deadline.set(started + self._settings.request_deadline - GRACE)
@@ -98,9 +98,9 @@ class Database:
                     if not tries:
                         raise RolledBack from conflict
                 except OutcomeUnknown:
-                    if not repeatable:
+                    if not repeatable or time.monotonic() >= _deadline.get():
                         raise
-                    log.warning("%s: the connection was lost before the answer came; running it once more", name)
+                    log.warning("%s: running it once more, which is safe", name)
                     repeatable = False
         finally:
             _deadline.reset(token)
@@ -113,47 +113,38 @@ class Database:
 
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
         with self._connection() as connection:
-            connection.deadline = min(
-                _deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE
-            )
+            connection.deadline = min(_deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE)
             try:
                 with connection.cursor() as cursor:
                     cursor.execute(self._text(name, connection), parameters)
                     row: tuple[Any, ...] | None = cursor.fetchone()
-                    connection.prepared.add(name)
-                    return row
             except (psycopg2.Error, DeadlinePassed) as error:
                 raise _translated(error, connection, name) from error
+            connection.prepared.add(name)
+            return row
 
     def _text(self, name: str, connection: Connection) -> str:
+        """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE."""
         statement = self._statements[name]
         if connection.behind_pooler:
-            text = self._limits + statement.text
-            return text if self._settings.db_prepare != "on" else self._limits + self._prepared(name, connection)
-        return statement.text if self._settings.db_prepare == "off" else self._prepared(name, connection)
-
-    def _prepared(self, name: str, connection: Connection) -> str:
-        """EXECUTE, behind a PREPARE in the same message when this connection has not prepared it yet."""
-        statement = self._statements[name]
+            return self._limits + statement.text
+        if not self._settings.db_prepare:
+            return statement.text
         return statement.execute if name in connection.prepared else f"{statement.prepare}; {statement.execute}"
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """A live connection; given back afterwards, or closed when it broke, or when this worker is ending."""
         if not self._permits.acquire(min(self._settings.db_pool_timeout, _deadline.get() - time.monotonic())):
-            log.warning("every one of this worker's %d connections is busy", self._settings.pool_size)
+            log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
             raise PoolBusy
         try:
             pooled = self._checkout()
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             try:
                 yield connection
-            except BaseException:
-                if not connection.is_alive():
-                    pooled.invalidate()
-                raise
             finally:
-                if self._draining and pooled.is_valid:
+                if self._draining or not connection.is_alive():
                     pooled.invalidate()
                 pooled.close()
         finally:
@@ -171,7 +162,7 @@ class Database:
             except (psycopg2.Error, DeadlinePassed) as error:
                 # Nothing was sent yet, so that another try is safe; a server that restarts is back in a moment.
                 if time.monotonic() + CONNECT_PAUSE >= give_up:
-                    log.warning("cannot connect to the database: %s", _without_password(error, self._settings))
+                    log.warning("cannot connect to the database: %s", without_password(error, self._settings))
                     raise ConnectFailed from error
                 time.sleep(CONNECT_PAUSE)
 
@@ -182,6 +173,7 @@ class Database:
             return connect(self._settings, deadline=deadline)
         slot = self._slots.take(min(self._settings.db_pool_timeout, deadline - now))
         if slot is None:
+            log.warning("all %d database connections of the service are taken", self._settings.db_connections)
             raise PoolBusy
         on_close = partial(self._slots.free, slot)
         try:
@@ -195,10 +187,43 @@ class _Conflict(Exception):
     """Rolled back by the server for a reason that another run does not meet."""
 
 
+CONFLICTS = {"40001", "40P01"}
+"""serialization_failure, deadlock_detected."""
+
+UNPREPARED = {"26000", "0A000", "42P05"}
+"""invalid_sql_statement_name; "cached plan must not change result type", after a migration; prepared already."""
+
+SCHEMA_CODES = {"42P01", "42703", "42883", "3F000"}
+"""No such table, column, function, schema."""
+
+REFUSALS = ("55P03", "57014", "53", "58", "25006", "XX")
+"""A lock not given in time; a statement that took too long; resources, disk and system errors; a read-only standby."""
+
+CUTS = ("57P", "08")
+"""The server, or the way to it, is ending."""
+
+
 def _translated(error: Exception, connection: Connection, name: str) -> Exception:
-    """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing."""
-    code = getattr(error, "pgcode", None)
-    if isinstance(error, DeadlinePassed) or code is None or connection.closed or code[:3] in ("57P", "08P"):
-        log.warning("%s: the connection was lost before the answer came (%s)", name, type(error).__name__)
+    """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing.
+
+    The classes are those of Postgres' manual, appendix A.
+    """
+    code: str | None = getattr(error, "pgcode", None)
+    if code is None or connection.closed or code.startswith(CUTS):
+        late = isinstance(error, DeadlinePassed)
+        log.warning("%s: the database %s", name, "did not answer in time" if late else "cut the connection")
         return OutcomeUnknown()
+    if code in CONFLICTS:
+        return _Conflict()
+    if code in UNPREPARED:
+        connection.prepared.clear()
+        return _Conflict()
+    if code in SCHEMA_CODES:
+        log.error("%s: the database's schema is not this version's: %s", name, str(error).splitlines()[0])
+        return SchemaMismatch()
+    if code.startswith(REFUSALS):
+        log.warning("%s: the database refused: %s", name, str(error).splitlines()[0])
+        return RolledBack()
+    if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
+        return IdempotencyKeyRaced()
     return error

@@ -199,7 +199,9 @@ class EmbeddedPostgres:
         fixed = {"listen_addresses": "", "unix_socket_directories": f"../{self.run.name}", "port": str(PORT)}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in {**settings, **fixed}.items())
         said = self.log.stat().st_size
-        done = self._call("pg_ctl", "start", "-w", f"-t{PATIENCE:.0f}", f"-l{self.log}", f"-D{self.data}", "-o", options)
+        done = self._call(
+            "pg_ctl", "start", "-w", f"-t{PATIENCE:.0f}", f"-l{self.log}", f"-D{self.data}", "-o", options
+        )
         if done.returncode == 0 or self._running():  # or it is still recovering
             return True
         reason = self.log.read_bytes()[said:].decode(errors="replace")
@@ -291,7 +293,9 @@ def _is_postmaster(lock_file: Path, data: Path) -> bool:
         if Path("/proc/self/cmdline").exists():
             command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
         else:
-            command = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+            command = subprocess.run(
+                ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True
+            ).stdout
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return False
     return f"postgres -D {data} " in command

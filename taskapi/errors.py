@@ -19,6 +19,10 @@ class IdempotencyKeyReused(TaskapiError):
     """Idempotency-Key: this key belongs to another request; send a new key with a new request."""
 
 
+class IdempotencyKeyRaced(TaskapiError):
+    """Another request with this Idempotency-Key is being answered right now."""
+
+
 class DatabaseUnavailable(TaskapiError):
     """The database cannot serve this now. Nothing was written; try again."""
 
@@ -41,14 +45,13 @@ class RolledBack(DatabaseUnavailable):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection to the database was lost before it answered.
-
-    The text depends on what was lost, so whoever raises this gives it.
-    """
+    """The connection to the database was lost before it answered. A write may have happened: look before repeating it."""
 
 
-class SchemaBehind(TaskapiError):
-    """The database's schema is not the one that this version of taskapi needs."""
+class SchemaMismatch(DatabaseUnavailable):
+    """The database's schema is not the one that this version of taskapi needs. Nothing was written."""
+
+    retry_after = 5
 
 
 class ConfigurationError(TaskapiError):

@@ -1,7 +1,6 @@
 """Every setting: the environment variable's name, its default, and what it means."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +25,7 @@ class Settings:
     db_lock_timeout: float = 5.0
     db_statement_timeout: float = 15.0
     request_deadline: float = 30.0
-    db_prepare: str = "auto"
+    db_prepare: bool = True
     max_body_bytes: int = 1024 * 1024
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     trusted_hosts: tuple[str, ...] = ()
@@ -44,12 +43,12 @@ class Settings:
         return max(1, self.db_connections // self.workers)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
-        """Read the settings from `environ` (default: the process's environment).
+    def from_environment(cls) -> "Settings":
+        """Read the settings from the process's environment.
 
         Raises ConfigurationError, in a sentence that names the variable and never its value, which may be a secret.
         """
-        env = Env(environ=dict(os.environ if environ is None else environ))
+        env = Env()
         positive = validate.Range(min=0, min_inclusive=False)
         try:
             settings = cls(
@@ -65,15 +64,13 @@ class Settings:
                 db_lock_timeout=env.float("DB_LOCK_TIMEOUT", 5.0, validate=positive),
                 db_statement_timeout=env.float("DB_STATEMENT_TIMEOUT", 15.0, validate=positive),
                 request_deadline=env.float("REQUEST_DEADLINE", 30.0, validate=positive),
-                db_prepare=env.str("DB_PREPARE", "auto", validate=validate.OneOf(["auto", "on", "off"])),
+                db_prepare=env.bool("DB_PREPARE", True),
                 max_body_bytes=env.int("MAX_BODY_BYTES", 1024 * 1024, validate=validate.Range(min=1)),
                 cors_origins=_words(env.list("CORS_ORIGINS", ["http://localhost:3000"])),
                 trusted_hosts=_words(env.list("TRUSTED_HOSTS", [])),
                 api_tokens=_words(env.list("API_TOKENS", [])),
                 metrics=env.bool("METRICS", False),
-                log_level=env.str(
-                    "LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])
-                ),
+                log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
             )
         except EnvError as error:
             raise ConfigurationError(_without_value(error)) from None

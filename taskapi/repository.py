@@ -1,0 +1,124 @@
+"""What the service does with tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+
+from taskapi.errors import IdempotencyKeyRaced, IdempotencyKeyReused, RolledBack, TaskNotFound
+
+ATTEMPTS = 5
+"""Runs of a write that lost a race against the same request: the second one finds the key's entry, as a rule."""
+
+BIGGEST = 2**63 - 1
+"""Postgres' largest bigint. No history has more entries."""
+
+
+class Statements(Protocol):
+    """What the repository needs of a database."""
+
+    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+        """See taskapi.database.Database.run."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The answer to a write: the task as JSON text, and whether it is an earlier request's answer, given again."""
+
+    task: bytes
+    replayed: bool
+
+
+class Repository:
+    """Tasks and their history. Every method is one statement, one round trip and one transaction.
+
+    All methods raise DatabaseUnavailable. Those that write take an optional `idempotency_key`, and raise
+    IdempotencyKeyReused when it belongs to another request.
+    """
+
+    def __init__(self, database: Statements) -> None:
+        self._database = database
+
+    def create_task(self, *, title: str, description: str | None, idempotency_key: str | None = None) -> Written:
+        """Create a task."""
+        return self._write("create_task", idempotency_key, title=title, description=description)
+
+    def list_tasks(self) -> bytes:
+        """Every task, as a JSON array: incomplete first, then the newest first."""
+        return self._read("list_tasks")[0]
+
+    def get_task(self, *, task_id: UUID) -> bytes:
+        """One task. Raises TaskNotFound."""
+        return self._read("get_task", task_id=str(task_id))[0]
+
+    def update_task(self, *, task_id: UUID, changes: dict[str, Any], idempotency_key: str | None = None) -> Written:
+        """Set the title and/or the description to those in `changes`. Raises TaskNotFound."""
+        return self._write(
+            "update_task",
+            idempotency_key,
+            task_id=str(task_id),
+            title=changes.get("title"),
+            sets_description="description" in changes,
+            description=changes.get("description"),
+        )
+
+    def set_task_completed(self, *, task_id: UUID, is_completed: bool, idempotency_key: str | None = None) -> Written:
+        """Complete a task, or reopen it. Raises TaskNotFound."""
+        return self._write("set_task_completed", idempotency_key, task_id=str(task_id), is_completed=is_completed)
+
+    def delete_task(self, *, task_id: UUID, idempotency_key: str | None = None) -> Written:
+        """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
+        return self._write("delete_task", idempotency_key, task_id=str(task_id))
+
+    def list_history(
+        self, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
+    ) -> tuple[int, bytes]:
+        """How many entries the selection has, and `limit` of them from `offset` on, newest first, as a JSON array."""
+        page = {"limit": limit, "offset": min(offset, BIGGEST)}
+        if task_id is not None:
+            row = self._read("list_history_by_task", task_id=str(task_id), action_type=action_type, **page)
+        elif action_type is not None:
+            row = self._read("list_history_by_action", action_type=action_type, **page)
+        else:
+            row = self._read("list_history", **page)
+        return row[0], row[1]
+
+    def weekly_stats(self, *, at: datetime | None = None) -> bytes:
+        """The figures of the week (Monday to Sunday, UTC) that holds `at`, by default now, as a JSON object."""
+        return self._read("weekly_stats", at=at)[0]
+
+    def schema_version(self) -> str:
+        """The migration that the database's schema is at."""
+        version: bytes | str = self._read("schema_version")[0]
+        return version.decode() if isinstance(version, bytes) else version
+
+    def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
+        row = self._database.run(name, parameters, repeatable=True)
+        if row is None:
+            raise TaskNotFound
+        return row
+
+    def _write(self, name: str, key: str | None, **parameters: Any) -> Written:
+        digest = _digest(name, parameters) if key is not None else None
+        arguments = {**parameters, "idempotency_key": key, "request_digest": digest}
+        for _ in range(ATTEMPTS):
+            try:
+                row = self._database.run(name, arguments, repeatable=key is not None)
+            except IdempotencyKeyRaced:
+                continue
+            if row is None:
+                raise TaskNotFound
+            outcome, task = row[0].decode(), row[1]
+            if outcome == "key_reused":
+                raise IdempotencyKeyReused
+            if outcome != "raced":
+                return Written(task, replayed=outcome == "replayed")
+        raise RolledBack
+
+
+def _digest(name: str, parameters: dict[str, Any]) -> bytes:
+    """What makes two requests the same: the operation and everything it was given."""
+    return hashlib.sha256(orjson.dumps([name, parameters], option=orjson.OPT_SORT_KEYS)).digest()
