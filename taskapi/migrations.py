@@ -87,7 +87,7 @@ def _known() -> set[str]:
 
 
 def _explained(error: DBAPIError, settings: Settings) -> str:
-    text = without_password(error.orig or error, settings)  # type: ignore[arg-type]
+    text = without_password(error.orig or error, settings)
     code = getattr(error.orig, "pgcode", None)
     if code == "55P03":
         return f"A table stayed locked for longer than a migration may wait ({text}). Nothing was changed; start again."

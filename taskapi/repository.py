@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import orjson
@@ -48,11 +48,11 @@ class Repository:
 
     def list_tasks(self) -> bytes:
         """Every task, as a JSON array: incomplete first, then the newest first."""
-        return self._read("list_tasks")[0]
+        return cast(bytes, self._read("list_tasks")[0])
 
     def get_task(self, *, task_id: UUID) -> bytes:
         """One task. Raises TaskNotFound."""
-        return self._read("get_task", task_id=str(task_id))[0]
+        return cast(bytes, self._read("get_task", task_id=str(task_id))[0])
 
     def update_task(self, *, task_id: UUID, changes: dict[str, Any], idempotency_key: str | None = None) -> Written:
         """Set the title and/or the description to those in `changes`. Raises TaskNotFound."""
@@ -88,12 +88,11 @@ class Repository:
 
     def weekly_stats(self, *, at: datetime | None = None) -> bytes:
         """The figures of the week (Monday to Sunday, UTC) that holds `at`, by default now, as a JSON object."""
-        return self._read("weekly_stats", at=at)[0]
+        return cast(bytes, self._read("weekly_stats", at=at)[0])
 
     def schema_version(self) -> str:
         """The migration that the database's schema is at."""
-        version: bytes | str = self._read("schema_version")[0]
-        return version.decode() if isinstance(version, bytes) else version
+        return cast(bytes, self._read("schema_version")[0]).decode()
 
     def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
         row = self._database.run(name, parameters, repeatable=True)

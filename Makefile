@@ -1,0 +1,45 @@
+# The commands of the project. `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test lint format migrate clean
+.DEFAULT_GOAL := help
+
+help:  ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/installed  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABASE_URL … as in README.md)
+	@echo "Starting taskapi; stop it with ctrl-C"
+	@exec $(BIN)/gunicorn wsgi:app
+
+test: $(VENV)/installed  ## Run the tests, on a PostgreSQL of their own
+	@echo "Running the tests on an embedded PostgreSQL"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed  ## Check style (ruff) and types (mypy)
+	@echo "Checking style and types"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/installed  ## Lay out the code
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+migrate: $(VENV)/installed  ## Bring the schema of DATABASE_URL to the code's, whatever AUTO_MIGRATE says
+	@echo "Migrating the database of DATABASE_URL"
+	@AUTO_MIGRATE=true $(BIN)/python -m taskapi.migrations
+
+clean:  ## Remove the virtual environment and caches; the data in .data/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/installed: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taskapi needs Python 3.11 or later: make PYTHON=python3.11 …")'
+	@echo "Setting up the virtual environment in $(VENV)/"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing the dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,86 @@
+"""How the service runs under gunicorn, and what its master process does before the first worker starts."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from taskapi.errors import ConfigurationError
+from taskapi.logs import config as logging_config
+from taskapi.settings import Settings
+
+try:
+    settings = Settings.from_environment()
+except ConfigurationError as error:
+    sys.exit(f"taskapi: {error}")
+
+bind = f"{settings.host}:{settings.port}"
+workers = settings.workers
+worker_class = "taskapi.worker.Worker"
+
+# How long a connection may stay without a request, and how long a request's head may take.
+keepalive = 20
+# Workers that end have this long to answer what they have begun: longer than any request may take.
+graceful_timeout = int(settings.request_deadline) + 5
+# A heartbeat of the worker itself, not a limit for requests.
+timeout = 60
+
+# Code is loaded by each worker, so that a reload (HUP) brings the new one.
+preload_app = False
+control_socket_disable = True
+logconfig_dict = logging_config(settings)
+
+
+def on_starting(server):
+    """Start the development database where none is given, bring the schema up, and cap the connections."""
+    if not settings.database_url:
+        _start_embedded_database()
+    if not _schema_is_ready():
+        sys.exit(1)
+    slots = tempfile.mkdtemp(prefix="taskapi-")
+    os.environ["TASKAPI_SLOTS"] = slots
+    _at_end_of_master(shutil.rmtree, slots, ignore_errors=True)
+    if not settings.api_tokens:
+        server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
+
+
+def on_reload(server):
+    """A new version may bring a new schema."""
+    if not _schema_is_ready():
+        server.log.error("The schema is not this version's; requests will fail until it is")
+
+
+def post_worker_init(worker):
+    """When the last of the first workers is ready, say where."""
+    if worker.age == settings.workers:
+        host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
+        url = f"http://{host}:{settings.port}"
+        print(
+            f"taskapi is ready: {url}/api/docs  ·  try: curl -X POST {url}/api/v1/tasks"
+            """ -H 'Content-Type: application/json' -d '{"title": "Buy milk"}'""",
+            flush=True,
+        )
+
+
+def _start_embedded_database():
+    from taskapi.embedded import EmbeddedError, EmbeddedPostgres
+
+    database = EmbeddedPostgres(settings.data_dir)
+    print(f"DATABASE_URL is not set: starting the embedded PostgreSQL in {settings.data_dir}/", flush=True)
+    try:
+        os.environ["DATABASE_URL"] = database.start()
+    except EmbeddedError as error:
+        sys.exit(f"taskapi: {error}")
+    _at_end_of_master(database.stop)
+
+
+def _schema_is_ready():
+    # In a process of its own: the master stays small, and free of libraries that must not be there before a fork.
+    return subprocess.run([sys.executable, "-m", "taskapi.migrations"]).returncode == 0
+
+
+def _at_end_of_master(function, *arguments, **options):
+    master = os.getpid()
+    atexit.register(lambda: os.getpid() == master and function(*arguments, **options))

@@ -1,0 +1,33 @@
+"""The application: create_app() reads top to bottom as the architecture."""
+
+from flask import Flask
+
+from taskapi.database import Database
+from taskapi.repository import Repository
+from taskapi.settings import Settings
+from taskapi.web.access import init_access
+from taskapi.web.api import init_api
+from taskapi.web.errors import init_errors
+from taskapi.web.headers import init_headers
+from taskapi.web.observation import init_observation
+
+
+def create_app(settings: Settings) -> Flask:
+    """Make the WSGI application. It opens its database connections when the first requests need them.
+
+    Raises ConfigurationError where DATABASE_URL is not a PostgreSQL URL.
+    """
+    app = Flask("taskapi", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["TRUSTED_HOSTS"] = list(settings.trusted_hosts) or None
+
+    database = Database(settings)  # sql/*.sql on a pool of connections: deadlines, retries, the driver's errors
+    app.extensions["taskapi"] = Repository(database)  # one method for each statement
+    app.extensions["taskapi.database"] = database  # for the worker, which drains it before it ends
+
+    init_observation(app, settings)  # request ids, a log line for each request, metrics
+    init_headers(app, settings)  # CORS, and what browsers are told
+    init_access(app, settings)  # bearer tokens
+    init_errors(app)  # every exception becomes an answer in the envelope
+    init_api(app)  # the blueprints, the OpenAPI document and the docs page
+    return app

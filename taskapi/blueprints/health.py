@@ -1,0 +1,41 @@
+"""Health: whether the process answers, and whether the database behind it can serve."""
+
+import orjson
+from flask import Response
+
+from taskapi import __version__
+from taskapi.errors import SchemaMismatch
+from taskapi.migrations import head
+from taskapi.schemas import HealthAnswerSchema, ReadyAnswerSchema
+from taskapi.web import examples
+from taskapi.web.blueprint import Blueprint
+from taskapi.web.envelope import success
+
+health = Blueprint("Health", __name__, url_prefix="/api/v1/health", description="For load balancers and monitors.")
+
+HEALTHY = {"status": "healthy", "service": "taskapi", "version": __version__}
+HEALTHY_JSON = orjson.dumps(HEALTHY)
+HEAD = head()
+
+
+@health.get("")
+@health.answers(200, HealthAnswerSchema, example=examples.success(HEALTHY))
+def get_health() -> Response:
+    """Tell that the service is up
+
+    Never asks the database, and never needs a token.
+    """
+    return success(HEALTHY_JSON)
+
+
+@health.get("/ready")
+@health.answers(200, ReadyAnswerSchema, example=examples.success({"status": "ready", "schema": HEAD}))
+def get_readiness() -> Response:
+    """Tell whether the service can serve
+
+    The database answers, and its schema is the one that this version needs; else 503, with the reason.
+    """
+    current = health.repository.schema_version()
+    if current != HEAD:
+        raise SchemaMismatch(f"The database's schema is at {current}, and this version of taskapi needs {HEAD}.")
+    return success(orjson.dumps({"status": "ready", "schema": current}))

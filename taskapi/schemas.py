@@ -1,0 +1,291 @@
+"""What may come in, and what goes out: the rules of every field, for the parsing, the documentation and the tests."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+
+ACTION_TYPES = ("CREATED", "UPDATED", "DELETED", "COMPLETED", "INCOMPLETED")
+POPUPS = ("TASK_CREATED", "TASK_UPDATED", "TASK_COMPLETED", "TASK_INCOMPLETE", "TASK_DELETED")
+
+TITLE_LENGTH = 255
+DESCRIPTION_LENGTH = 5000
+PAGE_SIZE = 10
+MAX_PAGE_SIZE = 100
+
+UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+LONGEST_KEY = 255
+
+
+class Text(fields.String):
+    """A string that Postgres can hold, of at most `longest` code points."""
+
+    default_error_messages = {
+        "required": "is required",
+        "null": "must not be null",
+        "invalid": "must be a string",
+        "too_long": "must have at most {longest} characters",
+        "blank": "must not be empty or only white space",
+        "unstorable": "must not contain U+0000 or lone surrogates",
+    }
+
+    def __init__(self, *, longest: int, blank: bool = True, **options: Any) -> None:
+        super().__init__(**options)
+        self.longest = longest
+        self.blank = blank
+        # For the documentation only: the rules themselves are checked below.
+        self.metadata = {"maxLength": longest, **({} if blank else {"minLength": 1}), **self.metadata}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        if len(value) > self.longest:
+            raise self.make_error("too_long", longest=self.longest)
+        if not self.blank and not value.strip():
+            raise self.make_error("blank")
+        if "\0" in value or (not value.isascii() and re.search("[\ud800-\udfff]", value)):
+            raise self.make_error("unstorable")
+        return value
+
+
+class WholeNumber(fields.Integer):
+    """A query parameter of ASCII digits: no sign but a minus, no spaces, no fraction, no other script's digits."""
+
+    default_error_messages = {"invalid": "must be a whole number"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,4000}", value):
+            raise self.make_error("invalid")
+        return int(value)
+
+
+class Identifier(fields.UUID):
+    """A UUID in its 8-4-4-4-12 form: uuid.UUID() would take braces and missing hyphens, too."""
+
+    default_error_messages = {"invalid_uuid": "must be a UUID such as 3b241101-e2bb-4255-8caf-4136c566a962"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if not self.matches(value):
+            raise self.make_error("invalid_uuid")
+        return super()._deserialize(value, attr, data, **options)
+
+    @staticmethod
+    def matches(value: str) -> bool:
+        """Whether it is a UUID in that form."""
+        return UUID_PATTERN.fullmatch(value) is not None
+
+
+class Strict(Schema):
+    """Refuses what it does not know."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
+
+
+class TaskCreateSchema(Strict):
+    """A new task."""
+
+    title = Text(longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": "Stored as sent."})
+    description = Text(longest=DESCRIPTION_LENGTH, allow_none=True, load_default=None)
+
+
+class TaskUpdateSchema(Strict):
+    """What to change: the title, the description or both."""
+
+    title = Text(longest=TITLE_LENGTH, blank=False, metadata={"description": "Absent: stays as it is."})
+    description = Text(
+        longest=DESCRIPTION_LENGTH, allow_none=True, metadata={"description": "Absent: stays as it is; null: cleared."}
+    )
+
+    class Meta(Strict.Meta):
+        # For the documentation: JSON Schema's word for "at least one".
+        metadata = {"minProperties": 1}
+
+    @validates_schema(skip_on_field_errors=True)
+    def _at_least_one(self, changes: dict[str, Any], **_: Any) -> None:
+        if not changes:
+            raise ValidationError("must give a title, a description or both")
+
+
+class HistoryQuerySchema(Strict):
+    """Which page of which entries."""
+
+    page = WholeNumber(
+        validate=validate.Range(min=1, error="must be 1 or more"),
+        metadata={"description": "The page, from 1 on. Wins over `offset`.", "default": 1, "example": 1},
+    )
+    limit = WholeNumber(
+        load_default=PAGE_SIZE,
+        validate=validate.Range(min=1, max=MAX_PAGE_SIZE, error="must be from {min} to {max}"),
+        metadata={"description": "Entries on a page.", "example": PAGE_SIZE},
+    )
+    offset = WholeNumber(
+        validate=validate.Range(min=0, error="must be 0 or more"),
+        metadata={"description": "Entries to leave out, instead of `page`."},
+    )
+    task_id = Identifier(metadata={"description": "Only this task's entries, also a deleted one's."})
+    action_type = fields.String(
+        validate=validate.OneOf(ACTION_TYPES, error="must be one of {choices}"),
+        metadata={"description": "Only entries of this action."},
+    )
+
+    @post_load
+    def _selection(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The repository's arguments: where both `page` and `offset` are given, `page` wins."""
+        limit = query["limit"]
+        page = query.get("page")
+        return {
+            "task_id": query.get("task_id"),
+            "action_type": query.get("action_type"),
+            "limit": limit,
+            "offset": query.get("offset", 0) if page is None else (page - 1) * limit,
+        }
+
+
+class IdempotencyKeySchema(Strict):
+    """The header that makes a repeated write safe."""
+
+    idempotency_key = fields.String(
+        data_key="Idempotency-Key",
+        metadata={
+            "description": "Makes a repetition safe: the same request with the same key writes once, and answers the"
+            " same again, with `Idempotency-Replayed: true`.",
+            "example": "5f0c6a1e-6d0e-4e0c-9e0a-2f6a4d1c7b11",
+            "minLength": 1,
+            "maxLength": LONGEST_KEY,
+            "pattern": "^[ -~]*$",
+        },
+    )
+
+
+def _time(description: str, **options: Any) -> fields.DateTime:
+    return fields.DateTime(required=True, metadata={"description": description}, **options)
+
+
+class TaskSchema(Schema):
+    """A task. Times are RFC 3339 in UTC, with microseconds."""
+
+    id = fields.UUID(required=True)
+    title = fields.String(required=True, metadata={"minLength": 1, "maxLength": TITLE_LENGTH})
+    description = fields.String(required=True, allow_none=True, metadata={"maxLength": DESCRIPTION_LENGTH})
+    is_completed = fields.Boolean(required=True)
+    created_at = _time("When it was created.")
+    updated_at = _time("When it last changed.")
+    completed_at = _time("When it was completed; null while it is not.", allow_none=True)
+
+
+class HistoryEntrySchema(Schema):
+    """One change of one task."""
+
+    history_id = fields.UUID(required=True)
+    task_id = fields.UUID(required=True)
+    action_type = fields.String(required=True, validate=validate.OneOf(ACTION_TYPES))
+    description = fields.String(required=True, metadata={"description": "What changed, for people."})
+    timestamp = _time("The task's `updated_at` after the change.")
+
+
+class PaginationSchema(Schema):
+    """Where the page stands in its selection."""
+
+    total_count = fields.Integer(required=True)
+    total_pages = fields.Integer(required=True)
+    current_page = fields.Integer(required=True)
+    page_size = fields.Integer(required=True)
+    has_next = fields.Boolean(required=True)
+    has_prev = fields.Boolean(required=True)
+
+
+class HistoryPageSchema(Schema):
+    """A page of the history, newest entry first."""
+
+    items = fields.List(fields.Nested(HistoryEntrySchema), required=True)
+    pagination = fields.Nested(PaginationSchema, required=True)
+
+
+class WeeklyStatsSchema(Schema):
+    """The figures of the week, of tasks that exist, from one snapshot."""
+
+    tasks_created_this_week = fields.Integer(required=True)
+    tasks_completed_this_week = fields.Integer(required=True)
+    total_completed = fields.Integer(required=True)
+    total_incomplete = fields.Integer(required=True)
+    total_tasks = fields.Integer(required=True)
+    week_start = _time("Monday, 00:00:00Z.")
+    week_end = _time("Sunday of the same week, 23:59:59Z.")
+
+
+class HealthSchema(Schema):
+    """The service itself."""
+
+    status = fields.String(required=True)
+    service = fields.String(required=True)
+    version = fields.String(required=True)
+
+
+class ReadySchema(Schema):
+    """The service and its database."""
+
+    status = fields.String(required=True)
+    schema = fields.String(required=True, metadata={"description": "The migration that the database is at."})
+
+
+class Envelope(Schema):
+    """What every answer has."""
+
+    success = fields.Boolean(required=True, metadata={"enum": [True]})
+    popup = fields.String(required=True, allow_none=True, metadata={"description": "The SweetAlert2 code of a write."})
+    error = fields.String(required=True, allow_none=True, metadata={"description": "null"})
+
+
+class TaskAnswerSchema(Envelope):
+    """One task."""
+
+    data = fields.Nested(TaskSchema, required=True)
+
+
+class TaskListAnswerSchema(Envelope):
+    """Every task."""
+
+    data = fields.List(fields.Nested(TaskSchema), required=True)
+
+
+class DeletedAnswerSchema(Envelope):
+    """Nothing: the task is gone."""
+
+    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+
+
+class HistoryAnswerSchema(Envelope):
+    """A page of the history."""
+
+    data = fields.Nested(HistoryPageSchema, required=True)
+
+
+class StatsAnswerSchema(Envelope):
+    """The week's figures."""
+
+    data = fields.Nested(WeeklyStatsSchema, required=True)
+
+
+class HealthAnswerSchema(Envelope):
+    """The service is up."""
+
+    data = fields.Nested(HealthSchema, required=True)
+
+
+class ReadyAnswerSchema(Envelope):
+    """The service can serve."""
+
+    data = fields.Nested(ReadySchema, required=True)
+
+
+class ErrorSchema(Schema):
+    """What every failure answers."""
+
+    success = fields.Boolean(required=True, metadata={"enum": [False]})
+    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    popup = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    error = fields.String(required=True, metadata={"description": "One sentence for people: what is wrong."})

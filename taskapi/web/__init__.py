@@ -1,0 +1,1 @@
+"""What all views share: parsing, answers, errors, access, logs and the documentation."""

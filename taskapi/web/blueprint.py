@@ -1,0 +1,84 @@
+"""A flask-smorest Blueprint that parses strictly, documents every error, and adds no work of its own to a request."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import flask_smorest
+from flask import current_app, request
+from marshmallow import Schema
+from werkzeug.exceptions import UnprocessableEntity
+
+from taskapi.repository import Repository
+from taskapi.schemas import ErrorSchema, IdempotencyKeySchema
+from taskapi.web import examples, parsing
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+READERS = {"json": parsing.body, "query": parsing.query}
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """Views whose arguments are checked here, and which answer with a ready Response."""
+
+    def __init__(self, name: str, import_name: str, **options: Any) -> None:
+        super().__init__(name, import_name, **options)
+        self.before_request(_refuse_query)
+
+    @property
+    def repository(self) -> Repository:
+        """The repository of the application that is answering."""
+        return cast(Repository, current_app.extensions["taskapi"])
+
+    def arguments(self, schema: Schema, *, location: str = "json", **options: Any) -> Callable[[View], View]:
+        """Pass what `schema` loads from the `location` (json, query) to the view, and document it."""
+        read = READERS[location]
+        document = super().arguments(schema, location=location, **options)
+
+        def decorator(view: View) -> View:
+            @wraps(view)
+            def wrapper(*arguments: Any, **parameters: Any) -> Any:
+                return view(*arguments, read(schema), **parameters)
+
+            if location == "query":
+                wrapper._takes_query = True  # type: ignore[attr-defined]
+            return cast(View, _documented(wrapper, document(view)))
+
+        return decorator
+
+    def idempotent(self, view: View) -> View:
+        """Pass the Idempotency-Key (None without one) to the view as `key`, and document it."""
+
+        @wraps(view)
+        def wrapper(*arguments: Any, **parameters: Any) -> Any:
+            return view(*arguments, key=parsing.idempotency_key(), **parameters)
+
+        return cast(View, _documented(wrapper, super().arguments(IdempotencyKeySchema, location="headers")(view)))
+
+    def answers(
+        self, status: int, schema: type[Schema], *, example: Any, errors: tuple[int, ...] = (), **options: Any
+    ) -> Callable[[View], View]:
+        """Document what the view answers: its success with an example, and each of its errors."""
+        document = self.response(status, schema, example=example, **options)
+
+        def decorator(view: View) -> View:
+            documented = document(view)
+            for code in sorted({401, 422, 500, 503, *errors} - {status}):
+                documented = self.alt_response(code, schema=ErrorSchema, **examples.ERRORS[code])(documented)
+            operation = {"operationId": view.__name__}
+            return cast(View, _documented(view, self.doc(**operation)(documented)))
+
+        return decorator
+
+
+def _documented(view: Callable[..., Any], decorated: Callable[..., Any]) -> Any:
+    """The view, with the documentation that flask-smorest's decorator made, but without its layer around the call."""
+    view._apidoc = decorated._apidoc  # type: ignore[attr-defined]
+    return view
+
+
+def _refuse_query() -> None:
+    """Unknown parameters are refused, never ignored: a view that takes none refuses them all."""
+    if request.query_string and not getattr(current_app.view_functions[request.endpoint or ""], "_takes_query", False):
+        names = "; ".join(f"{name[: parsing.LONGEST_NAME]}: is not known here" for name in list(request.args)[:10])
+        raise UnprocessableEntity(names or "query: is not known here")

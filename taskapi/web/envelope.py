@@ -1,0 +1,26 @@
+"""The four keys of every answer: success, data, popup, error."""
+
+from collections.abc import Mapping
+
+import orjson
+from flask import Response
+
+BIG = 64 * 1024
+"""Bytes from which on an answer is sent in pieces, rather than copied to be sent in one."""
+
+
+def success(
+    data: bytes, *, status: int = 200, popup: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with `data`, which is JSON text already."""
+    tail = b',"popup":"%s","error":null}' % popup.encode() if popup else b',"popup":null,"error":null}'
+    pieces = [b'{"success":true,"data":', data, tail]
+    return Response(pieces if len(data) > BIG else b"".join(pieces), status, headers, mimetype="application/json")
+
+
+def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with one sentence about what is wrong."""
+    # What came in may stand in the sentence, lone surrogates and all.
+    sentence = error.encode("utf-8", "replace").decode()
+    body = orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})
+    return Response(body, status, headers, mimetype="application/json")

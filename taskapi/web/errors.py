@@ -1,0 +1,50 @@
+"""Turns every exception into an answer: the envelope, a status, and a sentence that says what to do."""
+
+import logging
+
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException
+
+from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, TaskNotFound
+from taskapi.web.envelope import failure
+
+log = logging.getLogger("taskapi.web")
+
+
+def init_errors(app: Flask) -> None:
+    """Register the handlers. That of HTTPException is the Api's, which would register its own otherwise."""
+    app.register_error_handler(TaskNotFound, lambda error: failure(404, str(error)))
+    app.register_error_handler(IdempotencyKeyReused, lambda error: failure(422, str(error)))
+    app.register_error_handler(DatabaseUnavailable, _unavailable)
+    app.register_error_handler(Exception, _defect)
+
+
+def http_failure(error: HTTPException) -> Response:
+    """The answer to what Flask, Werkzeug or a parser of ours refuses; its headers, such as Allow, are kept."""
+    if error.code is None or error.code < 400:
+        return error.get_response()  # type: ignore[return-value]
+    if error.code >= 500:
+        return _defect(error)
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return failure(error.code, _sentence(error), headers)
+
+
+def _sentence(error: HTTPException) -> str:
+    if error.description and error.description != type(error).description:
+        return error.description
+    if error.code == 404:
+        return f"There is no path {request.path[:100]}; /api/docs lists those that there are."
+    if error.code == 405:
+        return f"This path does not take {request.method[:20]}; the Allow header names what it takes."
+    if error.code == 413:
+        return f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
+    return f"{error.name}."
+
+
+def _unavailable(error: DatabaseUnavailable) -> Response:
+    return failure(503, str(error), {"Retry-After": str(error.retry_after)})
+
+
+def _defect(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return failure(500, "Something went wrong here; please report it with the X-Request-Id of this answer.")

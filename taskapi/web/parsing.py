@@ -1,0 +1,100 @@
+"""Reads what a request brings, strictly: its body, its query string and its key."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+from flask import request
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
+
+from taskapi.schemas import LONGEST_KEY
+
+LONGEST_NAME = 60
+"""Characters of a field's name that an error repeats."""
+
+MOST_ERRORS = 10
+"""Fields that an error names."""
+
+EMPTY_IS_ABSENT = {"offset", "task_id", "action_type"}
+"""Filters that a form may send without a value."""
+
+
+def body(schema: Schema) -> Any:
+    """The request's JSON body, as `schema` loads it.
+
+    Raises BadRequest where it is not JSON, UnsupportedMediaType where it does not say that it is,
+    UnprocessableEntity where it breaks a rule, RequestEntityTooLarge beyond MAX_BODY_BYTES.
+    """
+    try:
+        text = request.get_data(cache=False)
+    except TimeoutError:
+        raise BadRequest("The body did not arrive in time; send the request again.") from None
+    if not text:
+        raise BadRequest("The body is empty; send a JSON object.")
+    if not re.fullmatch(r"application/(json|[\w.!#$&^-]+\+json)", request.mimetype):
+        raise UnsupportedMediaType("The body needs the header Content-Type: application/json.")
+    return _loaded(schema, _json(text), "body")
+
+
+def query(schema: Schema) -> Any:
+    """The query string, as `schema` loads it. Raises UnprocessableEntity where it breaks a rule."""
+    values = {}
+    for name, given in request.args.lists():
+        if len(given) > 1:
+            raise UnprocessableEntity(_sentence({name: "must be given once"}, "query"))
+        if given[0] or name not in EMPTY_IS_ABSENT:
+            values[name] = given[0]
+    return _loaded(schema, values, "query")
+
+
+def idempotency_key() -> str | None:
+    """The Idempotency-Key, None without one. Raises UnprocessableEntity where it is not one."""
+    key: str | None = request.headers.get("Idempotency-Key")
+    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise UnprocessableEntity(f"Idempotency-Key: must be 1 to {LONGEST_KEY} printable ASCII characters")
+    return key
+
+
+def _loaded(schema: Schema, values: Any, place: str) -> Any:
+    try:
+        return schema.load(values)
+    except ValidationError as error:
+        raise UnprocessableEntity(_sentence(error.messages_dict, place)) from None
+
+
+def _sentence(errors: dict[Any, Any], place: str) -> str:
+    """`field: message`, joined by `; `."""
+    parts = []
+    for field, messages in list(errors.items())[:MOST_ERRORS]:
+        name = place if field == "_schema" else str(field)[:LONGEST_NAME]
+        parts.append(f"{name}: {messages if isinstance(messages, str) else '; '.join(messages)}")
+    return "; ".join(parts)
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return _json_beyond_orjson(text)
+
+
+def _json_beyond_orjson(text: bytes) -> Any:
+    """JSON that orjson cannot hold: lone surrogates, and numbers of any size (here as 0: none is asked for).
+
+    Its values break a rule, which the schema then says. Raises BadRequest for what is not JSON at all.
+    """
+    try:
+        return json.loads(text.decode("utf-8"), parse_int=lambda _: 0, parse_constant=_refuse)
+    except UnicodeDecodeError:
+        raise BadRequest("The body is not UTF-8.") from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply.") from None
+    except ValueError as error:
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else "NaN and Infinity are not JSON"
+        raise BadRequest(f"The body is not JSON: {reason}.") from None
+
+
+def _refuse(_: str) -> None:
+    raise ValueError
