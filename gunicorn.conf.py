@@ -30,6 +30,7 @@ timeout = 60
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False
 control_socket_disable = True
+logger_class = "taskapi.logs.QuietLogger"
 logconfig_dict = logging_config(settings)
 
 

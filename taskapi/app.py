@@ -7,9 +7,10 @@ from taskapi.repository import Repository
 from taskapi.settings import Settings
 from taskapi.web.access import init_access
 from taskapi.web.api import init_api
+from taskapi.web.application import Application
+from taskapi.web.cors import init_cors
 from taskapi.web.errors import init_errors
-from taskapi.web.headers import init_headers
-from taskapi.web.observation import init_observation
+from taskapi.web.observation import Observation
 
 
 def create_app(settings: Settings) -> Flask:
@@ -17,7 +18,7 @@ def create_app(settings: Settings) -> Flask:
 
     Raises ConfigurationError where DATABASE_URL is not a PostgreSQL URL.
     """
-    app = Flask("taskapi", static_folder=None)
+    app = Application("taskapi", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["TRUSTED_HOSTS"] = list(settings.trusted_hosts) or None
 
@@ -25,9 +26,9 @@ def create_app(settings: Settings) -> Flask:
     app.extensions["taskapi"] = Repository(database)  # one method for each statement
     app.extensions["taskapi.database"] = database  # for the worker, which drains it before it ends
 
-    init_observation(app, settings)  # request ids, a log line for each request, metrics
-    init_headers(app, settings)  # CORS, and what browsers are told
     init_access(app, settings)  # bearer tokens
+    init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
     init_api(app)  # the blueprints, the OpenAPI document and the docs page
+    app.wsgi_app = Observation(app.wsgi_app, settings)  # type: ignore[method-assign]  # request ids, logs, metrics
     return app

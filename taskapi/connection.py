@@ -60,6 +60,17 @@ class Connection(ext.connection):
             on_close()
 
 
+def poll_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
+    """Wait up to `timeout` seconds (None: for ever) until the socket can be read, or written; return whether it can."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+    return bool(poller.poll(None if timeout is None else timeout * 1000))
+
+
+wait_for_socket = poll_socket
+"""How this process waits. A gevent worker puts its own way here."""
+
+
 def _wait(connection: Connection) -> None:
     """psycopg2's wait callback: return when the answer is there, raise DeadlinePassed when it is late.
 
@@ -68,9 +79,8 @@ def _wait(connection: Connection) -> None:
     # The callback is the whole process's: the connections of others, such as a migration's, have no deadline.
     deadline: float | None = getattr(connection, "deadline", None)
     while (state := connection.poll()) != ext.POLL_OK:
-        poller = select.poll()
-        poller.register(connection.fileno(), select.POLLIN if state == ext.POLL_READ else select.POLLOUT)
-        if not poller.poll(None if deadline is None else max(0.0, (deadline - time.monotonic()) * 1000)):
+        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait_for_socket(connection.fileno(), state == ext.POLL_WRITE, timeout):
             # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
             raise DeadlinePassed("the server did not answer in time")
 

@@ -3,8 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -112,16 +111,31 @@ class Database:
         self._pool.dispose()
 
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        with self._connection() as connection:
-            connection.deadline = min(_deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE)
+        if not self._permits.acquire(min(self._settings.db_pool_timeout, _deadline.get() - time.monotonic())):
+            log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
+            raise PoolBusy
+        try:
+            pooled = self._checkout()
+            connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             try:
-                with connection.cursor() as cursor:
-                    cursor.execute(self._text(name, connection), parameters)
-                    row: tuple[Any, ...] | None = cursor.fetchone()
-            except (psycopg2.Error, DeadlinePassed) as error:
-                raise _translated(error, connection, name) from error
-            connection.prepared.add(name)
-            return row
+                return self._send(name, parameters, connection)
+            finally:
+                if connection.closed or self._draining:
+                    pooled.invalidate()
+                pooled.close()
+        finally:
+            self._permits.release()
+
+    def _send(self, name: str, parameters: Mapping[str, Any], connection: Connection) -> tuple[Any, ...] | None:
+        connection.deadline = min(_deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE)
+        cursor = connection.cursor()
+        try:
+            cursor.execute(self._text(name, connection), parameters)
+            row: tuple[Any, ...] | None = cursor.fetchone()
+        except (psycopg2.Error, DeadlinePassed) as error:
+            raise _translated(error, connection, name) from error
+        connection.prepared.add(name)
+        return row
 
     def _text(self, name: str, connection: Connection) -> str:
         """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE."""
@@ -132,25 +146,8 @@ class Database:
             return statement.text
         return statement.execute if name in connection.prepared else f"{statement.prepare}; {statement.execute}"
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """A live connection; given back afterwards, or closed when it broke, or when this worker is ending."""
-        if not self._permits.acquire(min(self._settings.db_pool_timeout, _deadline.get() - time.monotonic())):
-            log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
-            raise PoolBusy
-        try:
-            pooled = self._checkout()
-            connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
-            try:
-                yield connection
-            finally:
-                if self._draining or not connection.is_alive():
-                    pooled.invalidate()
-                pooled.close()
-        finally:
-            self._permits.release()
-
     def _checkout(self) -> PoolProxiedConnection:
+        """A live connection of the pool; opened, and opened again, within the time that the pool has."""
         give_up = min(_deadline.get(), time.monotonic() + self._settings.db_pool_timeout)
         while True:
             try:

@@ -5,14 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from gunicorn.glogging import Logger
 
 from taskapi.settings import Settings
 
-REQUEST_FIELDS = ("request_id", "method", "route", "path", "status", "duration_ms", "database_ms")
-
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and a request's own fields."""
+    """One JSON object a line: time, level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line; an exception's traceback is in its field `exception`."""
@@ -24,27 +23,27 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": _printable(record.getMessage()),
         }
-        for name in REQUEST_FIELDS:
-            if name in record.__dict__:
-                value = record.__dict__[name]
-                line[name] = _printable(value) if isinstance(value, str) else value
         if record.exc_info:
             line["exception"] = _printable(self.formatException(record.exc_info))
         return orjson.dumps(line).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person's eyes, with a request's times behind it."""
+    """A line for a person's eyes."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text; an exception's traceback follows on lines of its own."""
         line = (
             f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname:7} {_one_line(record.getMessage())}"
         )
-        if "duration_ms" in record.__dict__:
-            fields = record.__dict__
-            line += f"  {fields['duration_ms']:.1f} ms (database {fields['database_ms']:.1f})  {fields['request_id']}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class QuietLogger(Logger):
+    """gunicorn's logger without its access log: the service writes its own line for each request."""
+
+    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
+        """Nothing."""
 
 
 def config(settings: Settings) -> dict[str, Any]:

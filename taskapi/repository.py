@@ -26,7 +26,10 @@ class Statements(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """The answer to a write: the task as JSON text, and whether it is an earlier request's answer, given again."""
+    """The answer to a write: the task as JSON text, and whether it is an earlier request's answer, given again.
+
+    For a write on many tasks, `task` is an array of those that changed, in the order of the request.
+    """
 
     task: bytes
     replayed: bool
@@ -73,6 +76,57 @@ class Repository:
         """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
         return self._write("delete_task", idempotency_key, task_id=str(task_id))
 
+    def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
+        """Create a task for each `{title, description}`, all or none. The last one is the newest."""
+        return self._write("create_tasks", idempotency_key, tasks=orjson.dumps(tasks).decode())
+
+    def set_tasks_completed(
+        self, *, task_ids: list[UUID], is_completed: bool, idempotency_key: str | None = None
+    ) -> Written:
+        """Complete the tasks, or reopen them, all or none; no id stands twice.
+
+        Raises TaskNotFound, with the ids that are not there, and then nothing was written.
+        """
+        return self._write("set_tasks_completed", idempotency_key, task_ids=_array(task_ids), is_completed=is_completed)
+
+    def delete_tasks(self, *, task_ids: list[UUID], idempotency_key: str | None = None) -> Written:
+        """Delete the tasks, all or none; no id stands twice. The answer is the tasks as they were.
+
+        Raises TaskNotFound, with the ids that are not there, and then nothing was written.
+        """
+        return self._write("delete_tasks", idempotency_key, task_ids=_array(task_ids))
+
+    def list_tasks_page(
+        self,
+        *,
+        is_completed: bool | None,
+        text: str | None,
+        after: tuple[bool, datetime, UUID] | None,
+        limit: int,
+        excerpt: int,
+    ) -> bytes:
+        """The first `limit` tasks of one state, or (None) of both, as a JSON array in the order of list_tasks.
+
+        `text` is looked for in titles and descriptions, whatever its case; `after` is the sort key (is_completed,
+        created_at, id) of the task before the page. A description is its first `excerpt` characters.
+        """
+        after_is_completed, after_created_at, after_id = after or (None, None, None)
+        row = self._read(
+            "list_tasks_page",
+            is_completed=is_completed,
+            text=text,
+            excerpt=excerpt,
+            after_is_completed=after_is_completed,
+            after_created_at=after_created_at,
+            after_id=str(after_id) if after_id else None,
+            limit=limit,
+        )
+        return cast(bytes, row[0])
+
+    def get_task_with_history(self, *, task_id: UUID, entries: int) -> bytes:
+        """One task and the latest `entries` of its history, as the JSON object {task, history}. Raises TaskNotFound."""
+        return cast(bytes, self._read("get_task_with_history", task_id=str(task_id), entries=entries)[0])
+
     def list_history(
         self, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
     ) -> tuple[int, bytes]:
@@ -113,9 +167,16 @@ class Repository:
             outcome, task = row[0].decode(), row[1]
             if outcome == "key_reused":
                 raise IdempotencyKeyReused
+            if outcome == "missing":
+                raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
             if outcome != "raced":
                 return Written(task, replayed=outcome == "replayed")
         raise RolledBack
+
+
+def _array(ids: list[UUID]) -> str:
+    """The ids as Postgres writes an array: psycopg2 would make it an array of text."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 def _digest(name: str, parameters: dict[str, Any]) -> bytes:

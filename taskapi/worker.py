@@ -4,15 +4,33 @@ import os
 from typing import Any
 
 import gevent
+import gevent.socket
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
+
+import taskapi.connection
 
 CLIENT_TIMEOUT = 20.0
 """Seconds without a byte from or to a client, in a body or an answer, after which its connection is closed."""
 
 
+def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
+    """taskapi.connection.poll_socket in gevent's way, which costs less than gevent's select.poll."""
+    wait = gevent.socket.wait_write if writing else gevent.socket.wait_read
+    try:
+        wait(descriptor, timeout)
+    except TimeoutError:
+        return False
+    return True
+
+
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
+
+    def load_wsgi(self) -> None:
+        """Load the application, now that gevent has patched what it is made of."""
+        super().load_wsgi()
+        taskapi.connection.wait_for_socket = wait_for_socket
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection. The gevent worker's own method would take the timeout away again."""
@@ -25,5 +43,5 @@ class Worker(GeventWorker):
         gevent.spawn(self.wsgi.extensions["taskapi.database"].drain)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """On INT or QUIT: end at once. What has begun is rolled back by Postgres, and a client sees its connection end."""
+        """On INT or QUIT: end at once. Postgres rolls back what has begun, and clients see their connections end."""
         os._exit(0)

@@ -15,7 +15,7 @@ def success(
     """Answer with `data`, which is JSON text already."""
     tail = b',"popup":"%s","error":null}' % popup.encode() if popup else b',"popup":null,"error":null}'
     pieces = [b'{"success":true,"data":', data, tail]
-    return Response(pieces if len(data) > BIG else b"".join(pieces), status, headers, mimetype="application/json")
+    return Response(pieces if len(data) > BIG else b"".join(pieces), status, headers, content_type="application/json")
 
 
 def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -23,4 +23,4 @@ def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -
     # What came in may stand in the sentence, lone surrogates and all.
     sentence = error.encode("utf-8", "replace").decode()
     body = orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})
-    return Response(body, status, headers, mimetype="application/json")
+    return Response(body, status, headers, content_type="application/json")

@@ -46,5 +46,5 @@ def _unavailable(error: DatabaseUnavailable) -> Response:
 
 
 def _defect(error: Exception) -> Response:
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    log.error("%s failed (request id %s)", request.endpoint, request.environ["taskapi.request_id"], exc_info=error)
     return failure(500, "Something went wrong here; please report it with the X-Request-Id of this answer.")

@@ -94,7 +94,7 @@ ERRORS: dict[int, dict[str, Any]] = {
         "example": failure("The body needs the header Content-Type: application/json."),
     },
     422: {
-        "description": "A rule is broken: in the body, the query string, the Idempotency-Key, or an id that is no UUID.",
+        "description": "A rule is broken: in the body, the query string, the Idempotency-Key, or the id in the path.",
         "example": failure("title: must have at most 255 characters; colour: is not known here"),
     },
     500: {

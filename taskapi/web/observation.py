@@ -1,50 +1,84 @@
-"""What happened, for people and programs: a request id, and one log line for each request."""
+"""The WSGI layer around Flask: a request id, one log line for each request, and the headers that every answer has."""
 
-import logging
+import random
 import re
+import sys
 import time
-import uuid
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
 
-from flask import Flask, Response, g, request
+import orjson
 
 from taskapi.database import seconds_spent
 from taskapi.settings import Settings
 
-log = logging.getLogger("taskapi.request")
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-
-def init_observation(app: Flask, settings: Settings) -> None:
-    """Register what runs first and last in each request."""
-    app.before_request(_begin)
-    app.after_request(_end)
+NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
+NO_STORE = ("Cache-Control", "no-store")
 
 
-def _begin() -> None:
-    g.started = time.perf_counter()
-    seconds_spent.set(0.0)
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+class Observation:
+    """Wraps a WSGI application. It costs a few microseconds, where Flask's hooks and the logging module cost fifty."""
 
+    def __init__(self, application: Wsgi, settings: Settings) -> None:
+        self._application = application
+        self._logs = settings.log_level in ("DEBUG", "INFO")
+        self._line = _json_line if settings.in_production else _text_line
 
-def _end(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
-    if log.isEnabledFor(logging.INFO):
-        duration = time.perf_counter() - g.started
-        log.info(
-            "%s %s %d",
-            request.method,
-            request.path,
-            response.status_code,
-            extra={
-                "method": request.method,
-                "route": request.url_rule.rule if request.url_rule else None,
-                "path": request.path,
-                "status": response.status_code,
-                "duration_ms": round(duration * 1000, 3),
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve one request, and say so in the log."""
+        started = time.perf_counter()
+        seconds_spent.set(0.0)
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        answer_status = ""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal answer_status
+            answer_status = status
+            headers += (("X-Request-Id", request_id), NO_SNIFFING)
+            if environ["PATH_INFO"].startswith("/api/v1"):
+                headers.append(NO_STORE)
+            return start_response(status, headers, exc_info)
+
+        environ["taskapi.request_id"] = request_id
+        answer = self._application(environ, start)
+        if self._logs:
+            fields = {
+                "request_id": request_id,
+                "method": environ["REQUEST_METHOD"],
+                "route": _route(environ),
+                "path": environ["PATH_INFO"],
+                "status": int(answer_status[:3]),
+                "duration_ms": round((time.perf_counter() - started) * 1000, 3),
                 "database_ms": round(seconds_spent.get() * 1000, 3),
-                "request_id": g.request_id,
-            },
-        )
-    return response
+            }
+            sys.stderr.write(self._line(fields))
+        return answer
+
+
+def _route(environ: Environ) -> str | None:
+    """The rule that the path matched, such as /api/v1/tasks/<task_id:task_id>; None when it matched none."""
+    request = environ.get("werkzeug.request")
+    return request.url_rule.rule if request is not None and request.url_rule else None
+
+
+def _json_line(fields: dict[str, Any]) -> str:
+    # WSGI's paths are bytes in latin-1's clothes (PEP 3333).
+    fields["path"] = fields["path"].encode("latin-1").decode("utf-8", "replace")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return orjson.dumps({"time": now, "level": "INFO", "logger": "taskapi.request", **fields}).decode() + "\n"
+
+
+def _text_line(fields: dict[str, Any]) -> str:
+    # A path may hold line ends, which would forge log lines.
+    path = ascii(fields["path"])[1:-1]
+    return (
+        f"{datetime.now():%H:%M:%S} INFO    {fields['method'][:20]} {path} {fields['status']}"
+        f"  {fields['duration_ms']:.1f} ms (database {fields['database_ms']:.1f})  {fields['request_id']}\n"
+    )

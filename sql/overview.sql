@@ -1,0 +1,67 @@
+-- What an agent looks at: a page of tasks in short, and one task with what happened to it lately.
+
+
+-- list_tasks_page(is_completed, text, excerpt, after_is_completed, after_created_at, after_id, limit)
+-- Tasks in the order of list_tasks: of one state or (null) of both, with `text` (null: any) somewhere in title or
+-- description, whatever its case; those after the task with these sort keys (null: from the start). Of a description,
+-- the first `excerpt` characters.
+SELECT coalesce(json_agg(task), '[]')::text AS tasks
+FROM (
+    SELECT
+        id,
+        title,
+        left(description, %(excerpt)s::integer) AS description,
+        is_completed,
+        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
+        to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS completed_at
+    FROM tasks
+    WHERE (%(is_completed)s::boolean IS NULL OR is_completed = %(is_completed)s::boolean)
+      AND (
+          %(text)s::text IS NULL
+          -- Not LIKE: a sign such as the per cent has no meaning in what people look for.
+          OR strpos(lower(title), lower(%(text)s::text)) > 0
+          OR strpos(lower(description), lower(%(text)s::text)) > 0
+      )
+      AND (
+          %(after_id)s::uuid IS NULL
+          OR is_completed > %(after_is_completed)s::boolean
+          OR is_completed = %(after_is_completed)s::boolean
+             AND (
+                 tasks.created_at < %(after_created_at)s::timestamptz
+                 OR tasks.created_at = %(after_created_at)s::timestamptz AND id > %(after_id)s::uuid
+             )
+      )
+    -- Qualified, because the bare name would be the text above, which no index holds.
+    ORDER BY tasks.is_completed, tasks.created_at DESC, tasks.id
+    LIMIT %(limit)s::bigint
+) AS task;
+
+
+-- get_task_with_history(task_id, entries)
+-- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task.
+SELECT json_build_object(
+    'task', json_build_object(
+        'id', id,
+        'title', title,
+        'description', description,
+        'is_completed', is_completed,
+        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    ),
+    'history', (
+        SELECT json_agg(entry)
+        FROM (
+            SELECT
+                action_type,
+                description,
+                to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
+            FROM task_history
+            WHERE task_id = %(task_id)s::uuid
+            ORDER BY version DESC
+            LIMIT %(entries)s::bigint
+        ) AS entry
+    )
+)::text AS task
+FROM tasks
+WHERE id = %(task_id)s::uuid;

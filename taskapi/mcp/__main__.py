@@ -1,0 +1,92 @@
+"""The command `python -m taskapi.mcp`: prepares the database, then serves one client on stdio, or many with --http."""
+
+import argparse
+import logging
+import logging.config
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import anyio
+
+from taskapi.connection import libpq_url
+from taskapi.database import Database
+from taskapi.embedded import EmbeddedError, EmbeddedPostgres
+from taskapi.errors import ConfigurationError
+from taskapi.logs import config as logging_config
+from taskapi.mcp import http, stdio
+from taskapi.mcp.server import create_server
+from taskapi.migrations import ROOT, MigrationError, prepare_schema
+from taskapi.repository import Repository
+from taskapi.settings import Settings
+
+CONNECTIONS = 2
+"""Database connections at most: an agent's calls are few."""
+
+log = logging.getLogger("taskapi.mcp")
+
+
+def main() -> int:
+    """Serve, with the settings of the environment. Return the exit code; what is wrong is one sentence on stderr."""
+    options = _options()
+    try:
+        settings = Settings.from_environment()
+        logging.config.dictConfig(logging_config(settings))
+        with _database(settings) as url:
+            settings = replace(
+                settings, database_url=url, workers=1, db_connections=min(settings.db_connections, CONNECTIONS)
+            )
+            libpq_url(settings)
+            try:
+                log.info(prepare_schema(settings))
+            except MigrationError as error:
+                # Until the database is in order, each call says so: better than a client without its tools.
+                log.error("%s", error)  # noqa: TRY400
+            server = create_server(Repository(Database(settings)))
+            if options.http:
+                anyio.run(partial(http.serve, server, settings, host=options.host, port=options.port))
+            else:
+                anyio.run(stdio.serve, server)
+    except (ConfigurationError, EmbeddedError) as error:
+        sys.stderr.write(f"taskapi: {error}\n")
+        return 1
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m taskapi.mcp", description="The task list for AI agents, over MCP.")
+    parser.add_argument("--http", action="store_true", help="serve streamable HTTP at /mcp, instead of stdio")
+    parser.add_argument("--host", default="127.0.0.1", help="address for --http (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8001, help="port for --http (default: %(default)s)")
+    return parser.parse_args()
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The database's URL: DATABASE_URL, or else the development database, which a running service may share."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    # From the project's folder, as in the service: clients start this command anywhere.
+    embedded = EmbeddedPostgres(ROOT / settings.data_dir)
+    os.environ["DATABASE_URL"] = embedded.start()
+
+    def end(number: int, _: object) -> None:
+        # At once: the thread that reads stdin cannot be ended in any other way.
+        embedded.stop()
+        os._exit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield embedded.url
+    finally:
+        embedded.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

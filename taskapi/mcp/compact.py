@@ -1,0 +1,45 @@
+"""Makes answers short: what an agent reads costs tokens, and the room for them is shared among the items of a page."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+TITLES = 4500
+DESCRIPTIONS = 2500
+ENTRIES = 8000
+"""Characters that the titles, the descriptions and the history's texts of one page may have together."""
+
+
+def excerpt(items: int) -> int:
+    """How many characters of a description `line` can need, for a page of so many items."""
+    return DESCRIPTIONS // items + 1
+
+
+def line(task: Mapping[str, Any], items: int) -> dict[str, str]:
+    """A task in short, for a page of so many items: no nulls, long texts cut, `completed` (a date) if it is."""
+    short = {"id": task["id"], "title": cut(task["title"], TITLES // items)}
+    if task["description"]:
+        short["about"] = cut(task["description"], DESCRIPTIONS // items)
+    if task["completed_at"]:
+        short["completed"] = task["completed_at"][:10]
+    return short
+
+
+def entry(item: Mapping[str, Any], items: int) -> dict[str, str]:
+    """A history entry in short, for a page of so many items: the time to the second."""
+    short = {"action": item["action_type"], "what": cut(item["description"], ENTRIES // items)}
+    if "task_id" in item:
+        short["task_id"] = item["task_id"]
+    return {**short, "at": item["timestamp"][:19] + "Z"}
+
+
+def cut(text: str, room: int) -> str:
+    """The text, or as much of its beginning as costs `room`, and an ellipsis.
+
+    A character costs its length in ASCII JSON: 1 for most of English, 6 for most of others, as it is in tokens.
+    """
+    for place, character in enumerate(text):
+        room -= len(json.dumps(character)) - 2
+        if room < 0:
+            return text[:place] + "…"
+    return text

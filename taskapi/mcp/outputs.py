@@ -1,0 +1,45 @@
+"""The JSON Schemas of what the tools take and give, made from the schemas that check it."""
+
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from marshmallow import Schema
+
+from taskapi.schemas import ACTION_TYPES, TaskSchema, WeeklyStatsSchema
+
+
+def _within(_: type[Schema]) -> str:
+    """No name: each schema is written out where it stands."""
+    return ""
+
+
+_plugin = MarshmallowPlugin(schema_name_resolver=_within)
+APISpec("tools", "1", "3.1.0", plugins=[_plugin])
+
+
+def json_schema(schema: Schema) -> dict[str, Any]:
+    """The JSON Schema of an object that the marshmallow schema describes, nested ones within."""
+    assert _plugin.converter is not None
+    return {"type": "object", **_plugin.converter.schema2jsonschema(schema)}  # type: ignore[no-untyped-call]
+
+
+def record(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The JSON Schema of an object with these properties."""
+    return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required)}
+
+
+def array(items: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of an array."""
+    return {"type": "array", "items": items}
+
+
+STRING = {"type": "string"}
+TRUE = {"type": "boolean", "const": True}
+ACTION = {"enum": list(ACTION_TYPES)}
+COUNT = {"type": "integer"}
+
+TASK = json_schema(TaskSchema())
+STATISTICS = json_schema(WeeklyStatsSchema())
+LINE = record({"id": STRING, "title": STRING}, {"about": STRING, "completed": STRING})
+ENTRY = record({"action": ACTION, "what": STRING, "at": STRING}, {"task_id": STRING})

@@ -1,0 +1,101 @@
+"""The loader of sql/: what it reads, what it refuses, and that sql/ and the repository name the same statements."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from taskapi import queries, repository
+
+TWO_STATEMENTS = """-- A file about figures; this line belongs to no statement.
+
+
+-- first(b, a)
+-- What it is for.
+SELECT %(a)s::text, %(b)s::int
+    -- A comment within.
+WHERE %(a)s::text LIKE '100%%';
+
+
+-- second()
+SELECT 2;
+"""
+
+
+def load(folder: Path, **files: str) -> dict[str, queries.Statement]:
+    for name, text in files.items():
+        (folder / f"{name}.sql").write_text(text)
+    return dict(queries.load(folder))
+
+
+def test_reads_each_statement_by_its_header(tmp_path: Path) -> None:
+    statements = load(tmp_path, figures=TWO_STATEMENTS)
+    assert list(statements) == ["first", "second"]
+    assert statements["first"].name == "first"
+    assert statements["first"].parameters == ("b", "a")
+    assert statements["second"].parameters == ()
+
+
+def test_sends_neither_comments_nor_the_semicolon(tmp_path: Path) -> None:
+    statements = load(tmp_path, figures=TWO_STATEMENTS)
+    assert statements["first"].text == "SELECT %(a)s::text, %(b)s::int\nWHERE %(a)s::text LIKE '100%%'"
+    assert statements["second"].text == "SELECT 2"
+
+
+def test_numbers_the_prepared_forms_parameters_in_the_headers_order(tmp_path: Path) -> None:
+    first = load(tmp_path, figures=TWO_STATEMENTS)["first"]
+    assert first.prepare == "PREPARE first AS SELECT $2::text, $1::int\nWHERE $2::text LIKE '100%'"
+    assert first.execute == "EXECUTE first(%(b)s, %(a)s)"
+
+
+def test_executes_without_parentheses_where_there_is_nothing_to_pass(tmp_path: Path) -> None:
+    second = load(tmp_path, figures=TWO_STATEMENTS)["second"]
+    assert (second.prepare, second.execute) == ("PREPARE second AS SELECT 2", "EXECUTE second")
+
+
+def test_reads_all_files_and_only_sql_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("-- third()\nSELECT 3;\n")
+    assert set(load(tmp_path, a="-- first()\nSELECT 1;\n", b="-- second()\nSELECT 2;\n")) == {"first", "second"}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a": "-- same()\nSELECT 1;\n-- same()\nSELECT 2;\n"},
+        {"a": "-- same()\nSELECT 1;\n", "b": "-- same()\nSELECT 2;\n"},
+    ],
+    ids=["in one file", "in two files"],
+)
+def test_refuses_a_name_that_stands_twice(tmp_path: Path, files: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="the name same stands twice"):
+        load(tmp_path, **files)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-- one(a, b)\nSELECT %(a)s;\n", "-- one(a)\nSELECT %(a)s, %(b)s;\n", "-- one(a)\nSELECT %(b)s;\n"],
+    ids=["one too many", "one too few", "another one"],
+)
+def test_refuses_a_header_whose_parameters_are_not_its_statements(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"wrong\.sql: the parameters in the header of one "):
+        load(tmp_path, wrong=text)
+
+
+def test_each_file_of_the_service_has_one_statement_to_a_header() -> None:
+    # A header with a slip in it would be taken for a comment, and its statement for the end of the one before it.
+    for statement in queries.load().values():
+        assert ";" not in re.sub("'[^']*'", "", statement.text), statement.name
+
+
+def test_the_repository_and_sql_name_the_same_statements() -> None:
+    used = {
+        call.args[0].value
+        for call in ast.walk(ast.parse(inspect.getsource(repository)))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in ("_read", "_write")
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert used == set(queries.load())

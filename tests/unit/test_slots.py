@@ -1,0 +1,121 @@
+"""The slots: one cap for several processes, and a slot that comes free with its holder, however that ends."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from taskapi.slots import Slots
+from tests.support.waiting import wait_until
+
+HOLDER = """
+import sys
+from pathlib import Path
+from taskapi.slots import Slots
+
+slots = Slots(Path(sys.argv[1]), int(sys.argv[2]))
+taken = 0
+while taken < int(sys.argv[3]) and slots.take(0) is not None:
+    taken += 1
+print(taken, flush=True)
+sys.stdin.read()
+"""
+
+Hold = Callable[..., tuple[int, "subprocess.Popen[str]"]]
+
+
+@pytest.fixture
+def hold(tmp_path: Path) -> Iterator[Hold]:
+    """Call it for one more process that takes `wish` of `count` slots: how many it got, and the process."""
+    with ExitStack() as processes:
+
+        def start(count: int, wish: int) -> tuple[int, "subprocess.Popen[str]"]:
+            process = processes.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", HOLDER, str(tmp_path), str(count), str(wish)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            processes.callback(process.kill)
+            assert process.stdout
+            return int(process.stdout.readline()), process
+
+        yield start
+
+
+def test_caps_one_process(tmp_path: Path) -> None:
+    slots = Slots(tmp_path, 3)
+    taken = [slots.take(0) for _ in range(4)]
+    assert [slot is None for slot in taken] == [False, False, False, True]
+    for slot in taken[:3]:
+        assert slot is not None
+        slots.free(slot)
+
+
+def test_caps_all_processes_together(hold: Hold) -> None:
+    assert [hold(10, 4)[0] for _ in range(4)] == [4, 4, 2, 0]
+
+
+def test_a_slot_given_back_is_there_for_another_process(tmp_path: Path, hold: Hold) -> None:
+    slots = Slots(tmp_path, 1)
+    slot = slots.take(0)
+    assert slot is not None
+    assert hold(1, 1)[0] == 0
+    slots.free(slot)
+    assert hold(1, 1)[0] == 1
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path, hold: Hold) -> None:
+    taken, holder = hold(2, 2)
+    assert taken == 2
+    slots = Slots(tmp_path, 2)
+    assert slots.take(0) is None
+    holder.kill()
+    holder.wait()
+    again = [slots.take(0), slots.take(0)]
+    assert None not in again
+    for slot in again:
+        slots.free(slot)  # type: ignore[arg-type]
+
+
+def test_a_process_started_by_the_holder_does_not_keep_the_slot(tmp_path: Path) -> None:
+    slots = Slots(tmp_path, 1)
+    slot = slots.take(0)
+    assert slot is not None
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        slots.free(slot)
+        again = slots.take(0)
+        assert again is not None
+        slots.free(again)
+    finally:
+        child.communicate()
+
+
+def test_waits_for_a_slot_that_comes_free(tmp_path: Path) -> None:
+    slots = Slots(tmp_path, 1)
+    first = slots.take(0)
+    assert first is not None
+    got: list[int | None] = []
+    thread = threading.Thread(target=lambda: got.append(slots.take(30)))
+    thread.start()
+    slots.free(first)
+    thread.join()
+    wait_until(lambda: got, "the slot is taken")
+    assert got[0] is not None
+    slots.free(got[0])
+
+
+def test_gives_up_at_its_time(tmp_path: Path) -> None:
+    slots = Slots(tmp_path, 1)
+    slot = slots.take(0)
+    assert slot is not None
+    assert slots.take(0.05) is None
+    slots.free(slot)
+    assert list(tmp_path.iterdir()) == [tmp_path / "0"], "a failed try leaves nothing behind"
