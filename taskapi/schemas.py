@@ -35,7 +35,7 @@ class Text(fields.String):
         self.longest = longest
         self.blank = blank
         # For the documentation only: the rules themselves are checked below.
-        self.metadata = {"maxLength": longest, **({} if blank else {"minLength": 1}), **self.metadata}
+        self.metadata = {"maxLength": longest, **({} if blank else {"minLength": 1, "pattern": r"\S"}), **self.metadata}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
         if not isinstance(value, str):
@@ -99,10 +99,6 @@ class TaskUpdateSchema(Strict):
     description = Text(
         longest=DESCRIPTION_LENGTH, allow_none=True, metadata={"description": "Absent: stays as it is; null: cleared."}
     )
-
-    class Meta(Strict.Meta):
-        # For the documentation: JSON Schema's word for "at least one".
-        metadata = {"minProperties": 1}
 
     @validates_schema(skip_on_field_errors=True)
     def _at_least_one(self, changes: dict[str, Any], **_: Any) -> None:
@@ -236,8 +232,13 @@ class Envelope(Schema):
     """What every answer has."""
 
     success = fields.Boolean(required=True, metadata={"enum": [True]})
-    popup = fields.String(required=True, allow_none=True, metadata={"description": "The SweetAlert2 code of a write."})
-    error = fields.String(required=True, allow_none=True, metadata={"description": "null"})
+    data = fields.Raw(required=True)
+    popup = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"enum": [*POPUPS, None], "description": "The SweetAlert2 code of a write, null for a read."},
+    )
+    error = fields.Raw(required=True, metadata={"type": "null"})
 
 
 class TaskAnswerSchema(Envelope):
@@ -255,7 +256,7 @@ class TaskListAnswerSchema(Envelope):
 class DeletedAnswerSchema(Envelope):
     """Nothing: the task is gone."""
 
-    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    data = fields.Raw(required=True, metadata={"type": "null"})
 
 
 class HistoryAnswerSchema(Envelope):
@@ -286,6 +287,6 @@ class ErrorSchema(Schema):
     """What every failure answers."""
 
     success = fields.Boolean(required=True, metadata={"enum": [False]})
-    data = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
-    popup = fields.Raw(required=True, allow_none=True, metadata={"type": "null"})
+    data = fields.Raw(required=True, metadata={"type": "null"})
+    popup = fields.Raw(required=True, metadata={"type": "null"})
     error = fields.String(required=True, metadata={"description": "One sentence for people: what is wrong."})

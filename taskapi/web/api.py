@@ -57,6 +57,8 @@ class Api(flask_smorest.Api):
     """flask-smorest's Api, with our answers to errors."""
 
     ERROR_SCHEMA = ErrorSchema
+    # Each operation lists its own errors.
+    DEFAULT_ERROR_RESPONSE_NAME = None
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """The envelope: flask-smorest's own handler would drop headers such as Allow."""
@@ -81,6 +83,8 @@ def _spec(api: Api) -> bytes:
         "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
     )
     spec: dict[str, Any] = api.spec.to_dict()
+    # apispec has no word for "at least one of them".
+    spec["components"]["schemas"]["TaskUpdate"]["minProperties"] = 1
     for path, operations in spec["paths"].items():
         for name in operations.keys() & {"get", "post", "put", "patch", "delete"}:
             operations[name]["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]

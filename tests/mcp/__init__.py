@@ -1,0 +1,1 @@
+"""The tools for AI agents, as a real MCP client finds them."""
