@@ -40,9 +40,7 @@ def on_starting(server):
         _start_embedded_database()
     if not _schema_is_ready():
         sys.exit(1)
-    slots = tempfile.mkdtemp(prefix="taskapi-")
-    os.environ["TASKAPI_SLOTS"] = slots
-    _at_end_of_master(shutil.rmtree, slots, ignore_errors=True)
+    _share_between_workers()
     if not settings.api_tokens:
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 
@@ -75,6 +73,15 @@ def _start_embedded_database():
     except EmbeddedError as error:
         sys.exit(f"taskapi: {error}")
     _at_end_of_master(database.stop)
+
+
+def _share_between_workers():
+    """Make the folders in which the workers share the connections' slots and the metrics."""
+    shared = tempfile.mkdtemp(prefix="taskapi-")
+    for variable in ("TASKAPI_SLOTS", "PROMETHEUS_MULTIPROC_DIR"):
+        os.environ[variable] = f"{shared}/{variable.lower()}"
+        os.mkdir(os.environ[variable])
+    _at_end_of_master(shutil.rmtree, shared, ignore_errors=True)
 
 
 def _schema_is_ready():

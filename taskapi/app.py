@@ -10,6 +10,7 @@ from taskapi.web.api import init_api
 from taskapi.web.application import Application
 from taskapi.web.cors import init_cors
 from taskapi.web.errors import init_errors
+from taskapi.web.metrics import init_metrics
 from taskapi.web.observation import Observation
 
 
@@ -30,5 +31,7 @@ def create_app(settings: Settings) -> Flask:
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
     init_api(app)  # the blueprints, the OpenAPI document and the docs page
+    if settings.metrics:
+        init_metrics(app)  # /metrics
     app.wsgi_app = Observation(app.wsgi_app, settings)  # type: ignore[method-assign]  # request ids, logs, metrics
     return app

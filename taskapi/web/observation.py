@@ -12,6 +12,7 @@ import orjson
 
 from taskapi.database import seconds_spent
 from taskapi.settings import Settings
+from taskapi.web import metrics
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -29,6 +30,7 @@ class Observation:
         self._application = application
         self._logs = settings.log_level in ("DEBUG", "INFO")
         self._line = _json_line if settings.in_production else _text_line
+        self._metrics = settings.metrics
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request, and say so in the log."""
@@ -36,11 +38,12 @@ class Observation:
         seconds_spent.set(0.0)
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        answer_status = ""
+        answer_status, route = "", None
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal answer_status
-            answer_status = status
+            nonlocal answer_status, route
+            # Flask forgets its request object before it returns.
+            answer_status, route = status, _route(environ)
             headers += (("X-Request-Id", request_id), NO_SNIFFING)
             if environ["PATH_INFO"].startswith("/api/v1"):
                 headers.append(NO_STORE)
@@ -48,17 +51,20 @@ class Observation:
 
         environ["taskapi.request_id"] = request_id
         answer = self._application(environ, start)
-        if self._logs:
+        if self._logs or self._metrics:
             fields = {
                 "request_id": request_id,
                 "method": environ["REQUEST_METHOD"],
-                "route": _route(environ),
+                "route": route,
                 "path": environ["PATH_INFO"],
                 "status": int(answer_status[:3]),
                 "duration_ms": round((time.perf_counter() - started) * 1000, 3),
                 "database_ms": round(seconds_spent.get() * 1000, 3),
             }
-            sys.stderr.write(self._line(fields))
+            if self._metrics:
+                metrics.observe(fields)
+            if self._logs:
+                sys.stderr.write(self._line(fields))
         return answer
 
 
