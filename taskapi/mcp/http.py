@@ -7,7 +7,6 @@ import uvicorn
 from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
-from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,24 +17,26 @@ from taskapi.web.access import Gate
 PATH = "/mcp"
 
 
-class TokenCheck:
-    """Lets requests with one of API_TOKENS through."""
+class Door:
+    """Lets POST requests through; where API_TOKENS is set, those with one of them."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
         self._app = app
-        self._gate = gate
+        self._gate = Gate(tokens) if tokens else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the 401, or let the application answer."""
-        if scope["type"] != "http" or self._gate.opens(Headers(scope=scope).get("Authorization", "")):
+        """Answer with a 401 or 405, or let the application answer."""
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        refusal = PlainTextResponse(
-            "Send a valid token in the header: Authorization: Bearer …",
-            401,
-            {"WWW-Authenticate": 'Bearer realm="taskapi"'},
-        )
-        await refusal(scope, receive, send)
+        elif self._gate and not self._gate.opens(Headers(scope=scope).get("Authorization", "")):
+            challenge = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
+            sentence = "Send a valid token in the header: Authorization: Bearer …"
+            await PlainTextResponse(sentence, 401, challenge)(scope, receive, send)
+        elif scope["method"] != "POST":
+            # A GET would open a stream of events, and without sessions nothing ever comes on it.
+            await PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 async def serve(server: Server[Any], settings: Settings, *, host: str, port: int) -> None:
@@ -75,8 +76,7 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
             allowed_origins=[*own, *settings.cors_origins],
         ),
     )
-    if settings.api_tokens:
-        app.user_middleware.append(Middleware(TokenCheck, gate=Gate(settings.api_tokens)))
+    app.add_middleware(Door, tokens=settings.api_tokens)
     return app
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ COMMAND = [sys.executable, "-m", "taskapi.mcp"]
 class Agent:
     """A connected MCP client whose calls wait for their answers."""
 
-    def __init__(self, transport: Any, *, mode: str = "auto") -> None:
-        self._stack = ExitStack()
-        with ExitStack() as undo:
-            undo.push(self._stack.__exit__)
-            self._portal = self._stack.enter_context(start_blocking_portal())
+    def __init__(self, transport: Any, *, mode: str = "auto", http_client: httpx2.AsyncClient | None = None) -> None:
+        """Connect; `http_client` is what the transport uses, and is closed with the agent."""
+        with ExitStack() as stack:
+            self._portal = stack.enter_context(start_blocking_portal())
+            if http_client:
+                stack.enter_context(self._portal.wrap_async_context_manager(http_client))
             client = Client(transport, mode=mode, read_timeout_seconds=60)
-            self.client = self._stack.enter_context(self._portal.wrap_async_context_manager(client))
-            undo.pop_all()
+            self.client = stack.enter_context(self._portal.wrap_async_context_manager(client))
+            self._stack = stack.pop_all()
 
     def close(self) -> None:
         self._stack.close()
@@ -79,9 +80,8 @@ def stdio_agent(settings: Mapping[str, str], folder: Path, *, mode: str = "auto"
         command=COMMAND[0], args=COMMAND[1:], env={**environment(settings), "HOME": str(folder)}, cwd=str(folder)
     )
     with (folder / "stdio.log").open("w") as log:
-        agent = Agent(stdio_client(server, errlog=log), mode=mode)
-        yield agent
-        agent.close()
+        with closing(Agent(stdio_client(server, errlog=log), mode=mode)) as agent:
+            yield agent
 
 
 class HttpServer:
@@ -112,9 +112,8 @@ class HttpServer:
         """An agent of this server, with a token or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         client = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False)
-        agent = Agent(streamable_http_client(self.url, http_client=client), mode=mode)
-        yield agent
-        agent.close()
+        with closing(Agent(streamable_http_client(self.url, http_client=client), mode=mode, http_client=client)) as agent:
+            yield agent
 
     def post(self, content: bytes, **headers: str) -> httpx2.Response:
         """A request as no client sends it; keyword headers have _ for -, and an empty one is left out."""

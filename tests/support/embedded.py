@@ -101,8 +101,8 @@ class Place:
 
     def kill_everything(self) -> None:
         """Every user and every process of the server, with kill -9."""
-        for user in self._users:
-            user.kill()
+        while self._users:
+            self._users.pop().kill()
         for number in processes(self.folder):
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)

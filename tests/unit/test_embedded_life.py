@@ -16,14 +16,29 @@ from tests.support.waiting import wait_until
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def new() -> Iterator[Place]:
+    """A place where no database has been yet."""
     with new_place(IDENTITIES[0]) as place:
         yield place
 
 
+@pytest.fixture(scope="module")
+def used() -> Iterator[Place]:
+    """A place for all tests that do not mind what is in the database."""
+    with new_place(IDENTITIES[0]) as place:
+        yield place
+
+
+@pytest.fixture
+def place(used: Place) -> Iterator[Place]:
+    """A place where there may be a database already, and nothing runs."""
+    yield used
+    used.kill_everything()
+
+
 def write(url: str, *numbers: int) -> None:
     with Sql(url) as sql:
-        sql.execute("CREATE TABLE IF NOT EXISTS kept (number integer)")
+        sql.execute("DROP TABLE IF EXISTS kept; CREATE TABLE kept (number integer)")
         for number in numbers:
             sql.execute("INSERT INTO kept VALUES (%s)", (number,))
 
@@ -48,8 +63,8 @@ def test_the_data_is_there_at_the_next_start(first: str, second: str) -> None:
         user.stop()
 
 
-def test_a_new_database_is_the_same_on_every_machine() -> None:
-    with new_place("normal") as place, Sql(place.start().url()) as sql:
+def test_a_new_database_is_the_same_on_every_machine(new: Place) -> None:
+    with Sql(new.start().url()) as sql:
         assert sql.value("SHOW server_version_num") >= "180000"
         assert sql.rows("SELECT current_database(), current_user") == [("taskapi", "taskapi")]
         assert sql.rows(
@@ -73,14 +88,14 @@ def test_the_last_user_to_stop_shuts_it_down(place: Place) -> None:
     assert not processes(place.folder)
 
 
-def test_many_start_at_once(place: Place) -> None:
-    users = [place.start() for _ in range(6)]
+def test_many_start_at_once(new: Place) -> None:
+    users = [new.start() for _ in range(6)]
     assert len({user.url() for user in users}) == 1
     # Backends of our own are children of a postmaster; of those there is one.
-    assert (place.folder / "postgres.log").read_text().count("starting PostgreSQL") == 1
+    assert (new.folder / "postgres.log").read_text().count("starting PostgreSQL") == 1
     for user in users:
         user.stop()
-    assert not processes(place.folder)
+    assert not processes(new.folder)
 
 
 @pytest.mark.parametrize("identity", IDENTITIES)
@@ -140,24 +155,23 @@ def test_a_process_that_has_a_dead_servers_number_is_not_taken_for_it(place: Pla
         other.communicate()
 
 
-def test_a_first_start_that_was_killed_is_begun_anew(place: Place) -> None:
-    first = place.start()
-    wait_until(lambda: list(place.folder.glob("postgres.new-*/base")), "initdb is at work")
+def test_a_first_start_that_was_killed_is_begun_anew(new: Place) -> None:
+    first = new.start()
+    wait_until(lambda: list(new.folder.glob("postgres.new-*/base")), "initdb is at work")
     first.kill()
-    user = place.start()
+    user = new.start()
     write(user.url(), 1)
     user.stop()
 
 
-def test_starting_twice_in_one_process_is_starting_once() -> None:
-    with new_place(IDENTITIES[0]) as place:
-        server = EmbeddedPostgres(place.folder)
-        assert server.start({"work_mem": "5MB"}) == server.start({"work_mem": "6MB"}) == server.url
-        with Sql(server.url) as sql:
-            assert sql.value("SHOW work_mem") == "5MB"
-        server.stop()
-        assert not processes(place.folder)
-        server.stop()
+def test_starting_twice_in_one_process_is_starting_once(place: Place) -> None:
+    server = EmbeddedPostgres(place.folder)
+    assert server.start({"work_mem": "5MB"}) == server.start({"work_mem": "6MB"}) == server.url
+    with Sql(server.url) as sql:
+        assert sql.value("SHOW work_mem") == "5MB"
+    server.stop()
+    assert not processes(place.folder)
+    server.stop()
 
 
 FORK = """
@@ -182,13 +196,9 @@ sys.stdin.readline()
 """
 
 
-def test_a_fork_neither_stops_the_server_nor_keeps_it() -> None:
-    with (
-        new_place(IDENTITIES[0]) as place,
-        subprocess.Popen(
-            [sys.executable, "-c", FORK, str(place.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as master,
-    ):
+def test_a_fork_neither_stops_the_server_nor_keeps_it(place: Place) -> None:
+    command = [sys.executable, "-c", FORK, str(place.folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as master:
         assert master.stdin
         assert master.stdout
         url = master.stdout.readline().strip()
@@ -201,22 +211,20 @@ def test_a_fork_neither_stops_the_server_nor_keeps_it() -> None:
         assert not processes(place.folder)
 
 
-def test_settings_are_the_servers_and_the_socket_stays_ours() -> None:
-    with new_place(IDENTITIES[0]) as place:
-        server = EmbeddedPostgres(place.folder)
-        odd = "it's \"%m\" $HOME $(id) \\ "
-        server.start({"max_connections": "17", "log_line_prefix": odd, "listen_addresses": "*", "port": "9999"})
-        with Sql(server.url) as sql:
-            assert (sql.value("SHOW max_connections"), sql.value("SHOW log_line_prefix")) == ("17", odd)
-            assert (sql.value("SHOW listen_addresses"), sql.value("SHOW port")) == ("", "5432")
-        server.stop()
+def test_settings_are_the_servers_and_the_socket_stays_ours(place: Place) -> None:
+    server = EmbeddedPostgres(place.folder)
+    odd = "it's \"%m\" $HOME $(id) \\ "
+    server.start({"max_connections": "17", "log_line_prefix": odd, "listen_addresses": "*", "port": "9999"})
+    with Sql(server.url) as sql:
+        assert (sql.value("SHOW max_connections"), sql.value("SHOW log_line_prefix")) == ("17", odd)
+        assert (sql.value("SHOW listen_addresses"), sql.value("SHOW port")) == ("", "5432")
+    server.stop()
 
 
-def test_a_setting_that_postgres_refuses_is_told() -> None:
-    with new_place(IDENTITIES[0]) as place:
-        with pytest.raises(Exception, match=r"no_such_setting.*postgres\.log"):
-            EmbeddedPostgres(place.folder).start({"no_such_setting": "1"})
-        user = place.start()
-        with psycopg2.connect(user.url()):
-            pass
-        user.stop()
+def test_a_setting_that_postgres_refuses_is_told(place: Place) -> None:
+    with pytest.raises(Exception, match=r"no_such_setting.*postgres\.log"):
+        EmbeddedPostgres(place.folder).start({"no_such_setting": "1"})
+    user = place.start()
+    with psycopg2.connect(user.url()):
+        pass
+    user.stop()
