@@ -59,9 +59,11 @@ class EmbeddedPostgres:
         """Launch the server, or join the one that runs; return its URL once it answers.
 
         `settings` are postgresql.conf settings for a server that this call launches; one that runs keeps its own.
+        The PG… variables leave this process's environment: PGSERVICE or PGOPTIONS would lead libpq elsewhere.
         Raises EmbeddedError.
         """
         self._check_path()
+        _forget_other_servers()
         self._binaries = _find_binaries()
         try:
             self._prepare_folder()
@@ -259,6 +261,11 @@ class EmbeddedPostgres:
             timeout=PATIENCE + 30,
             **self._identity,
         )
+
+
+def _forget_other_servers() -> None:
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
 
 
 def _find_binaries() -> Path:

@@ -1,6 +1,7 @@
 """Every setting: the environment variable's name, its default, and what it means."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,15 +52,17 @@ class Settings:
         env = Env()
         positive = validate.Range(min=0, min_inclusive=False)
         try:
+            db_connections = env.int("DB_CONNECTIONS", 20, validate=validate.Range(min=1, max=10_000))
+            cores = min(os.cpu_count() or 1, db_connections)
             settings = cls(
                 app_env=env.str("APP_ENV", "development", validate=validate.OneOf(["development", "production"])),
                 host=env.str("HOST", "127.0.0.1"),
-                port=env.int("PORT", 8000, validate=validate.Range(min=0, max=65535)),
-                workers=env.int("WEB_CONCURRENCY", os.cpu_count() or 1, validate=validate.Range(min=1, max=512)),
+                port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
+                workers=env.int("WEB_CONCURRENCY", cores, validate=validate.Range(min=1, max=512)),
                 database_url=env.str("DATABASE_URL", "").strip() or None,
                 data_dir=Path(env.str("DATA_DIR", ".data")),
                 auto_migrate=env.bool("AUTO_MIGRATE", True),
-                db_connections=env.int("DB_CONNECTIONS", 20, validate=validate.Range(min=1, max=10_000)),
+                db_connections=db_connections,
                 db_pool_timeout=env.float("DB_POOL_TIMEOUT", 5.0, validate=positive),
                 db_lock_timeout=env.float("DB_LOCK_TIMEOUT", 5.0, validate=positive),
                 db_statement_timeout=env.float("DB_STATEMENT_TIMEOUT", 15.0, validate=positive),
@@ -68,7 +71,7 @@ class Settings:
                 max_body_bytes=env.int("MAX_BODY_BYTES", 1024 * 1024, validate=validate.Range(min=1)),
                 cors_origins=_words(env.list("CORS_ORIGINS", ["http://localhost:3000"])),
                 trusted_hosts=_words(env.list("TRUSTED_HOSTS", [])),
-                api_tokens=_words(env.list("API_TOKENS", [])),
+                api_tokens=_tokens(env.str("API_TOKENS", "")),
                 metrics=env.bool("METRICS", False),
                 log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
             )
@@ -84,10 +87,10 @@ class Settings:
                 " such as postgresql://user:password@host/database."
             )
         for origin in self.cors_origins:
-            if "://" not in origin or "*" in origin:
+            if not re.fullmatch(r"[a-z][a-z0-9.-]*://[A-Za-z0-9.-]+(:[0-9]+)?", origin):
                 raise ConfigurationError(
-                    "CORS_ORIGINS: each origin is exact, such as https://app.example.com; wildcards are refused,"
-                    " because credentials are allowed."
+                    "CORS_ORIGINS: each origin is exact, such as https://app.example.com, without a path; wildcards are"
+                    " refused, because credentials are allowed."
                 )
         if self.workers > self.db_connections:
             raise ConfigurationError(
@@ -98,6 +101,13 @@ class Settings:
 
 def _words(values: list[str]) -> tuple[str, ...]:
     return tuple(value.strip() for value in values if value.strip())
+
+
+def _tokens(value: str) -> tuple[str, ...]:
+    tokens = _words(value.split(","))
+    if value and not tokens:
+        raise ConfigurationError("API_TOKENS: there is no token in it; leave it unset to have the API open.")
+    return tokens
 
 
 def _without_value(error: EnvError) -> str:

@@ -34,7 +34,9 @@ class Door:
             await PlainTextResponse(sentence, 401, challenge)(scope, receive, send)
         elif scope["method"] != "POST":
             # A GET would open a stream of events, and without sessions nothing ever comes on it.
-            await PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})(scope, receive, send)
+            await PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})(
+                scope, receive, send
+            )
         else:
             await self._app(scope, receive, send)
 

@@ -88,7 +88,9 @@ class HttpServer:
     """`python -m taskapi.mcp --http` on a free port."""
 
     def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
+        self.settings = settings
         self.port = free_port()
+        self._client = httpx2.Client(timeout=30, trust_env=False)
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self._log = folder / f"mcp-{self.port}.log"
         with self._log.open("wb") as log:
@@ -112,19 +114,22 @@ class HttpServer:
         """An agent of this server, with a token or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         client = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False)
-        with closing(Agent(streamable_http_client(self.url, http_client=client), mode=mode, http_client=client)) as agent:
+        with closing(
+            Agent(streamable_http_client(self.url, http_client=client), mode=mode, http_client=client)
+        ) as agent:
             yield agent
 
-    def post(self, content: bytes, **headers: str) -> httpx2.Response:
-        """A request as no client sends it; keyword headers have _ for -, and an empty one is left out."""
+    def post(self, content: Any, method: str = "POST", **headers: str) -> httpx2.Response:
+        """A request as no client sends it; headers have _ for -."""
         usual = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         given = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx2.post(self.url, content=content, headers={**usual, **given}, timeout=30, trust_env=False)
+        return self._client.request(method, self.url, content=content, headers={**usual, **given})
 
-    def stop(self) -> int:
-        """End it as a deploy does; return the exit code."""
+    def stop(self) -> None:
+        """End it as a deploy does."""
+        self._client.close()
         self.process.terminate()
-        return self.process.wait(30)
+        self.process.wait(30)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
@@ -148,7 +153,8 @@ class Lines:
             stderr=self._log,
         )
         self._answers: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
@@ -179,6 +185,9 @@ class Lines:
         assert self.process.stdin
         self.process.stdin.close()
         code = self.process.wait(30)
+        self._reader.join()
+        assert self.process.stdout
+        self.process.stdout.close()
         self._log.close()
         assert self._answers.empty()
         return code
@@ -187,3 +196,17 @@ class Lines:
 def request(method: str, params: Any, number: int = 1) -> bytes:
     """A JSON-RPC request in one line; lone surrogates and numbers of any size included."""
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
+
+
+def call(tool: str, arguments: Any, **meta: Any) -> bytes:
+    """A call of a tool."""
+    return request("tools/call", {"name": tool, "arguments": arguments, **meta})
+
+
+def modern(tool: str, arguments: Any) -> tuple[bytes, dict[str, str]]:
+    """The same for clients that shake no hands: the body, and the headers that go with it."""
+    version = "2026-07-28"
+    prefix = "io.modelcontextprotocol/"
+    meta = {f"{prefix}protocolVersion": version, f"{prefix}clientCapabilities": {}}
+    headers = {"mcp_protocol_version": version, "mcp_method": "tools/call", "mcp_name": tool}
+    return call(tool, arguments, _meta=meta), headers

@@ -26,7 +26,11 @@ def test_every_tool_is_told_in_full(agent: Agent) -> None:
 
 
 def test_create_one_and_many(agent: Agent) -> None:
-    tasks = [{"title": "Buy milk"}, {"title": "Write", "description": "the report"}, {"title": "Rest", "description": None}]
+    tasks = [
+        {"title": "Buy milk"},
+        {"title": "Write", "description": "the report"},
+        {"title": "Rest", "description": None},
+    ]
     created = agent.answer("create_tasks", tasks=tasks)["tasks"]
     assert [(task["title"], task.get("about")) for task in created] == [
         ("Buy milk", None),
@@ -278,7 +282,7 @@ def test_descriptions_cost_few_tokens(agent: Agent) -> None:
 def test_a_list_of_100_tasks_costs_few_tokens(agent: Agent, title: str, description: str) -> None:
     """Also when every text is as long as it may be, and every task is completed."""
     task = {"title": (title * 255)[:255], "description": (description * 5000)[:5000]}
-    ids = [each["id"] for _ in range(2) for each in agent.answer("create_tasks", tasks=[task] * 50)["tasks"]]
+    ids = [each["id"] for _ in range(10) for each in agent.answer("create_tasks", tasks=[task] * 10)["tasks"]]
     agent.answer("complete_tasks", task_ids=ids)
     result = agent.call("list_tasks", state="completed", limit=100)
     assert len(result.structured_content["tasks"]) == 100

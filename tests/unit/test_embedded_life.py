@@ -212,7 +212,7 @@ def test_a_fork_neither_stops_the_server_nor_keeps_it(place: Place) -> None:
 
 def test_settings_are_the_servers_and_the_socket_stays_ours(place: Place) -> None:
     server = EmbeddedPostgres(place.folder)
-    odd = "it's \"%m\" $HOME $(id) \\ "
+    odd = 'it\'s "%m" $HOME $(id) \\ '
     server.start({"max_connections": "17", "log_line_prefix": odd, "listen_addresses": "*", "port": "9999"})
     with Sql(server.url) as sql:
         assert (sql.value("SHOW max_connections"), sql.value("SHOW log_line_prefix")) == ("17", odd)

@@ -31,7 +31,9 @@ def test_unusual_characters_in_the_path_do_no_harm(name: str, place: Place) -> N
     user.stop()
 
 
-@pytest.mark.parametrize("character", list(',"$`\\\n'), ids=["comma", "quote", "dollar", "backtick", "backslash", "line"])
+@pytest.mark.parametrize(
+    "character", list(',"$`\\\n'), ids=["comma", "quote", "dollar", "backtick", "backslash", "line"]
+)
 def test_characters_that_postgres_cannot_take_are_refused(character: str, tmp_path: Path) -> None:
     folder = tmp_path.parent / f"x{character}y"
     with pytest.raises(EmbeddedError, match="has characters that PostgreSQL's tools cannot take") as refusal:
@@ -150,7 +152,9 @@ def test_nothing_outside_the_folder_is_touched(place: Place) -> None:
     def outside() -> dict[str, object]:
         parents = [place.folder.parent, *place.folder.parent.parents]
         return {
-            "modes and owners": [(path, path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in parents],
+            "modes and owners": [
+                (path, path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in parents
+            ],
             "users": [Path(path).read_bytes() for path in ("/etc/passwd", "/etc/group")],
             "the wheel": sorted(
                 (path, path.stat().st_mtime_ns) for path in Path(sys.prefix).glob("lib/*/site-packages/embedded*/**/*")

@@ -1,0 +1,42 @@
+"""The documents keep up with the code: settings, make targets, links, and the map of the repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_readme_has_every_setting_and_no_other() -> None:
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "taskapi/settings.py").read_text()))
+    table = README.split("## Settings")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == read
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= targets, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_readme_maps_every_module() -> None:
+    modules = {path.name for path in (ROOT / "taskapi").glob("*.py")} - {"__init__.py"}
+    for module in modules:
+        assert module in README, module
+
+
+def test_decisions_are_numbered_and_say_where_they_stand() -> None:
+    decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
+    for number, page in enumerate(decisions, start=1):
+        assert page.name.startswith(f"{number:04}-")
+        assert page.read_text().startswith(f"# {number}. ")
+        assert "**Status:**" in page.read_text()
