@@ -106,7 +106,7 @@ def sql(database_url: str) -> Iterator[Sql]:
 
 @pytest.fixture(scope="session")
 def reach(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Callable[[str], str]]:
-    """From a database's direct URL to the one that the code under test gets: through PgBouncer when that is asked for."""
+    """From a database's direct URL to the one that the code under test gets: through PgBouncer where that is wanted."""
     if not request.config.getoption("--pgbouncer"):
         yield lambda direct: direct
         return

@@ -1,6 +1,7 @@
 """Serves one client over stdin and stdout: a JSON-RPC message a line."""
 
 import json
+import re
 from typing import Any
 
 import anyio
@@ -10,6 +11,8 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 Item = SessionMessage | Exception
 
@@ -35,9 +38,13 @@ async def _sort(lines: Any, readable: MemoryObjectSendStream[Item], answers: Any
 
 
 def _second_reading(error: Exception) -> SessionMessage | None:
-    """The message in a line that only Python's parser reads, such as one with lone surrogates; None if none does."""
+    """The message in a line with lone surrogates, which the SDK's parser does not read; None if there is none.
+
+    They become U+0000, which the schemas refuse in the same words, and which can be sent back.
+    """
     try:
         line = error.errors()[0]["input"] if isinstance(error, ValidationError) else ""
-        return SessionMessage(jsonrpc_message_adapter.validate_python(json.loads(line), by_name=False))
+        text = SURROGATE.sub(r"\\u0000", json.dumps(json.loads(line), ensure_ascii=False))
+        return SessionMessage(jsonrpc_message_adapter.validate_json(text, by_name=False))
     except (TypeError, ValueError, RecursionError):
         return None

@@ -21,7 +21,8 @@ def assert_replay_equals_tasks(sql: Sql) -> None:
     """Every task is exactly what its entries make of it, and every entry follows from the one before it.
 
     For each task: versions 1, 2, 3 … without gap, CREATED first and only first, DELETED last and only last, timestamps
-    that rise strictly and are the task's updated_at; the last snapshot is the row, column by column, or the row is gone.
+    that rise strictly and are the task's updated_at; the last snapshot is the row, column by column, or the row is
+    gone.
     """
     with sql.transaction():
         sql.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

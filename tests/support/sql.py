@@ -26,6 +26,10 @@ class Sql:
     def close(self) -> None:
         self.connection.close()
 
+    @property
+    def database(self) -> str:
+        return str(self.connection.info.dbname)
+
     def rows(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """All rows of the statement; none where it returns nothing."""
         with self.connection.cursor() as cursor:

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 READY_FOR_QUERY = ord("Z")
 
@@ -18,7 +18,7 @@ class Wire:
 
     def __init__(self, url: str, folder: Path) -> None:
         address, _, query = url.partition("?")
-        options = parse_qs(urlsplit(url).query)
+        options = parse_qs(query)
         self._name = f".s.PGSQL.{options['port'][0]}"
         self._server = f"{options['host'][0]}/{self._name}"
         self._folder = folder

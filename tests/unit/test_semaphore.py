@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -61,8 +62,8 @@ def test_serves_in_the_order_of_arrival() -> None:
 
     threads = []
     for number in range(30):
-        threads.append(start(lambda number=number: wait_for_turn(number)))
-        wait_until(lambda number=number: waiters(semaphore) == number + 1, "the next one waits")
+        threads.append(start(partial(wait_for_turn, number)))
+        wait_until(lambda: waiters(semaphore) == len(threads), "the next one waits")
     semaphore.release()
     for thread in threads:
         thread.join()
@@ -118,7 +119,7 @@ def test_no_permit_is_lost_or_doubled_when_timeouts_meet_releases() -> None:
                 holders -= 1
             semaphore.release()
 
-    threads = [start(lambda seed=seed: use(seed)) for seed in range(16)]
+    threads = [start(partial(use, seed)) for seed in range(16)]
     for thread in threads:
         thread.join()
     assert most == 3

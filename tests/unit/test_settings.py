@@ -11,11 +11,12 @@ from taskapi.settings import Settings
 
 URL = "postgresql://user:secret@db.example.com/app"
 
-# variable: (field, default, {text: value}, [refused])
+# Of each variable: its field, the default, texts that are taken and as what, and texts that are refused. A list of
+# commas, for one, is no list of tokens: who wrote it meant to close the service, and it must not stand open.
 VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
     "APP_ENV": ("app_env", "development", {"development": "development"}, ["", "prod", "Production", "staging"]),
     "HOST": ("host", "127.0.0.1", {"0.0.0.0": "0.0.0.0", "::1": "::1"}, []),
-    "PORT": ("port", 8000, {"0": 0, "65535": 65535}, ["", "65536", "-1", "http", "80.5"]),
+    "PORT": ("port", 8000, {"1": 1, "65535": 65535}, ["", "0", "65536", "-1", "http", "80.5"]),
     "WEB_CONCURRENCY": ("workers", None, {"1": 1, "20": 20}, ["", "0", "-1", "many", "1.5", "513"]),
     "DATABASE_URL": ("database_url", None, {URL: URL, f"  {URL}\n": URL, "": None, "  ": None}, []),
     "DATA_DIR": ("data_dir", Path(".data"), {"/srv/data": Path("/srv/data")}, []),
@@ -35,10 +36,10 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
             "https://a.example.com": ("https://a.example.com",),
             " https://a.example.com , http://localhost:5173,": ("https://a.example.com", "http://localhost:5173"),
         },
-        ["*", "https://*.example.com", "https://a.example.com,*", "null", "a.example.com"],
+        ["*", "https://*.example.com", "https://a.example.com,*", "null", "a.example.com", "https://a.example.com/"],
     ),
     "TRUSTED_HOSTS": ("trusted_hosts", (), {"": (), "api.example.com, .local": ("api.example.com", ".local")}, []),
-    "API_TOKENS": ("api_tokens", (), {"": (), "first, second": ("first", "second")}, []),
+    "API_TOKENS": ("api_tokens", (), {"": (), "first, second,": ("first", "second")}, [",", " , "]),
     "METRICS": ("metrics", False, {"true": True, "false": False}, ["", "maybe"]),
     "LOG_LEVEL": ("log_level", "INFO", {"DEBUG": "DEBUG", "ERROR": "ERROR"}, ["", "LOUD"]),
 }
@@ -81,7 +82,9 @@ def test_refused_by_name(name: str, text: str, monkeypatch: pytest.MonkeyPatch) 
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", [name for name, (_, _, _, refused) in VARIABLES.items() if refused])
+@pytest.mark.parametrize(
+    "name", [name for name, (*_, refused) in VARIABLES.items() if refused and name != "API_TOKENS"]
+)
 def test_a_refusal_never_quotes_the_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # A password pasted behind the wrong name must not end up in a log.
     monkeypatch.setenv(name, "hunter2")
@@ -136,10 +139,3 @@ def test_secrets_are_not_in_the_representation(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("API_TOKENS", "token-one,token-two")
     text = repr(Settings.from_environment())
     assert not {word for word in ("secret", "token-one", "token-two") if word in text}
-
-
-def test_tokens_of_which_none_is_left_do_not_open_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Somebody set API_TOKENS to close the service; a list of commas must not silently leave it open.
-    monkeypatch.setenv("API_TOKENS", " , ,")
-    with pytest.raises(ConfigurationError, match="^API_TOKENS"):
-        Settings.from_environment()

@@ -1,0 +1,180 @@
+"""The migrations: up and down to the same schema, many at once, and a sentence where they cannot go on."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from taskapi import migrations
+from tests.support.migrating import alembic, migrate, next_version, run, schema
+from tests.support.service import ROOT
+from tests.support.sql import Sql
+
+
+def refusal(done: "subprocess.CompletedProcess[str]") -> str:
+    """The one sentence on stderr of a start that was refused."""
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("taskapi: ")
+    return line
+
+
+def tables(url: str) -> set[str]:
+    with Sql(url) as sql:
+        return {name for (name,) in sql.rows("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
+
+
+def test_head_is_alembics_head() -> None:
+    assert migrations.head() == ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_current_head()
+
+
+def test_each_migration_says_why_and_whether_it_is_safe() -> None:
+    for revision in ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).walk_revisions():
+        assert "Why: " in revision.longdoc, revision.path
+        assert "Safe on a live service: " in revision.longdoc, revision.path
+        assert Path(revision.path).name.startswith(f"{revision.revision}_")
+
+
+def test_up_down_and_up_again_is_the_same_schema(empty_database_url: str) -> None:
+    nothing = schema(empty_database_url)
+    alembic("upgrade", "head", url=empty_database_url)
+    first = schema(empty_database_url)
+    alembic("downgrade", "base", url=empty_database_url)
+    with Sql(empty_database_url) as sql:
+        sql.execute("DROP TABLE alembic_version")
+    assert schema(empty_database_url) == nothing
+    alembic("upgrade", "head", url=empty_database_url)
+    assert schema(empty_database_url) == first
+
+
+def test_alembics_own_command_needs_nothing_but_the_url(empty_database_url: str, tmp_path: Path) -> None:
+    # As the service's messages advise it; from another folder, too.
+    program = str(Path(sys.executable).parent / "alembic")
+    for folder, command in ((ROOT, ["current"]), (tmp_path, ["-c", str(ROOT / "alembic.ini"), "upgrade", "head"])):
+        done = subprocess.run(
+            [program, *command],
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "DATABASE_URL": empty_database_url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert tables(empty_database_url) >= {"tasks", "task_history"}
+
+
+def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url: str, template_url: str) -> None:
+    script = run("alembic", "upgrade", "head", "--sql", url=empty_database_url)
+    assert script.returncode == 0, script.stderr
+    assert "SET LOCAL lock_timeout" in script.stdout
+    with Sql(empty_database_url) as sql:
+        sql.execute(script.stdout)
+        sql.execute("CREATE EXTENSION pg_stat_statements")
+        assert sql.value("SELECT version_num FROM alembic_version") == migrations.head()
+    assert schema(empty_database_url) == schema(template_url)
+
+
+def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_url: str) -> None:
+    command = [sys.executable, "-m", "taskapi.migrations"]
+    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": empty_database_url}
+    migrators = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    for migrator in migrators:
+        output, errors = migrator.communicate()
+        assert migrator.returncode == 0, errors
+        assert output.startswith("The database's schema ")
+    with Sql(empty_database_url) as sql:
+        assert sql.rows("SELECT version_num FROM alembic_version") == [(migrations.head(),)]
+        sql.execute("CREATE EXTENSION pg_stat_statements")
+    assert schema(empty_database_url) == schema(template_url)
+
+
+def test_it_says_what_it_did(empty_database_url: str) -> None:
+    head = migrations.head()
+    assert migrate(empty_database_url).stdout == f"The database's schema was brought from nothing to {head}.\n"
+    assert migrate(empty_database_url).stdout == f"The database's schema is up to date ({head}).\n"
+
+
+def test_an_up_to_date_schema_needs_no_right_to_change_it(database_url: str, sql: Sql) -> None:
+    sql.execute(f"ALTER DATABASE {sql.database} SET default_transaction_read_only = on")
+    assert migrate(database_url).returncode == 0
+    assert migrate(database_url, AUTO_MIGRATE="false").returncode == 0
+
+
+def test_a_downgraded_database_is_brought_up_again(database_url: str) -> None:
+    alembic("downgrade", "base", url=database_url)
+    assert migrate(database_url).stdout == f"The database's schema was brought from nothing to {migrations.head()}.\n"
+
+
+# With AUTO_MIGRATE off, and with another version's schema
+
+
+@pytest.mark.parametrize("form", ["postgres://", "postgresql://", "postgresql+psycopg2://"])
+def test_an_empty_database_stops_the_start(form: str, empty_database_url: str) -> None:
+    url = empty_database_url.replace("postgresql://", form)
+    sentence = refusal(migrate(url, AUTO_MIGRATE="false"))
+    assert f"is at nothing, this version of taskapi needs {migrations.head()}, and AUTO_MIGRATE is off" in sentence
+    assert "make migrate" in sentence
+    assert tables(empty_database_url) == set()
+
+
+def test_a_schema_that_is_behind_stops_the_start(database_url: str, tmp_path: Path) -> None:
+    before = schema(database_url)
+    sentence = refusal(migrate(database_url, code=next_version(tmp_path), AUTO_MIGRATE="false"))
+    assert "is at 0001, this version of taskapi needs 0002, and AUTO_MIGRATE is off" in sentence
+    assert schema(database_url) == before
+
+
+@pytest.mark.parametrize("auto_migrate", ["true", "false"])
+def test_a_schema_that_is_ahead_stops_the_start(auto_migrate: str, database_url: str, tmp_path: Path) -> None:
+    assert migrate(database_url, code=next_version(tmp_path)).returncode == 0
+    before = schema(database_url)
+    sentence = refusal(migrate(database_url, AUTO_MIGRATE=auto_migrate))
+    assert "is at 0002, which this version of taskapi does not know" in sentence
+    assert "Deploy a newer taskapi, or connect to another database" in sentence
+    assert schema(database_url) == before
+
+
+# Where it cannot go on
+
+
+def test_a_locked_table_makes_it_give_up_and_change_nothing(database_url: str, sql: Sql, tmp_path: Path) -> None:
+    code, before = next_version(tmp_path), schema(database_url)
+    with sql.transaction():
+        # As a write that takes long.
+        sql.execute("LOCK TABLE tasks IN ROW EXCLUSIVE MODE")
+        sentence = refusal(migrate(database_url, code=code))
+    assert "A table stayed locked for longer than a migration may wait" in sentence
+    assert "Nothing was changed; start again." in sentence
+    assert schema(database_url) == before
+    assert migrate(database_url, code=code).stdout == "The database's schema was brought from 0001 to 0002.\n"
+
+
+def test_a_role_without_the_right_is_told_who_has_it(
+    empty_database_url: str, new_role: Callable[[str], str], template_url: str
+) -> None:
+    sentence = refusal(migrate(new_role(empty_database_url)))
+    assert "The database role may not change the schema (permission denied" in sentence
+    assert "`make migrate` with DATABASE_URL of the tables' owner" in sentence
+
+
+def test_a_database_that_is_not_there_is_told_without_its_password(empty_database_url: str) -> None:
+    url = empty_database_url.replace("taskapi@", "taskapi:hunter2@").replace("/test_", "/missing_")
+    sentence = refusal(migrate(url))
+    assert "The database of DATABASE_URL cannot be reached:" in sentence
+    assert "does not exist" in sentence
+    assert "hunter2" not in sentence
+
+
+@pytest.mark.parametrize("url", ["", "mysql://user:hunter2@host/db", "postgresql://user:hunt%er2@host/db", "hunter2"])
+def test_no_postgresql_url_is_told_without_its_text(url: str) -> None:
+    sentence = refusal(migrate(url))
+    assert "DATABASE_URL is not a PostgreSQL URL" in sentence
+    assert "hunt" not in sentence

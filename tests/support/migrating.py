@@ -1,0 +1,74 @@
+"""Runs migrations as a deploy does, each in a process of its own, and shows what they made of a database."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from taskapi.embedded import _find_binaries
+from tests.support.service import ROOT
+
+NEXT_MIGRATION = '''"""Tasks have a colour"""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("ALTER TABLE tasks ADD COLUMN colour text")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE tasks DROP COLUMN colour")
+'''
+
+
+def run(*command: str, url: str, code: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a Python module with its arguments on the database, and nothing else in its environment."""
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=code,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": url, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def migrate(url: str, *, code: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """What the service does at its start."""
+    return run("taskapi.migrations", url=url, code=code, **environment)
+
+
+def alembic(*arguments: str, url: str, code: Path = ROOT) -> str:
+    """Run Alembic's own command; return what it printed."""
+    done = run("alembic", *arguments, url=url, code=code)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def next_version(folder: Path) -> Path:
+    """A copy of the code that has one migration more."""
+    for name in ("taskapi", "alembic", "sql"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "alembic.ini", folder)
+    (folder / "alembic" / "versions" / "0002_tasks_have_a_colour.py").write_text(NEXT_MIGRATION)
+    return folder
+
+
+def schema(url: str) -> str:
+    """The database's whole schema as pg_dump writes it."""
+    dump = subprocess.run(
+        [str(_find_binaries() / "pg_dump"), "--schema-only", "--no-owner", url],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # A random key in each dump.
+    return re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.MULTILINE)
