@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from taskapi.errors import ConfigurationError
 from taskapi.logs import config as logging_config
@@ -40,14 +41,19 @@ def on_starting(server):
         _start_embedded_database()
     if not _schema_is_ready():
         sys.exit(1)
+    server.migrations = _migrations()
     _share_between_workers()
     if not settings.api_tokens:
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 
 
 def on_reload(server):
-    """A new version may bring a new schema."""
-    if not _schema_is_ready():
+    """A new version may bring a new schema. Only then look: it takes a connection beyond DB_CONNECTIONS."""
+    if _migrations() == server.migrations:
+        return
+    if _schema_is_ready():
+        server.migrations = _migrations()
+    else:
         server.log.error("The schema is not this version's; requests will fail until it is")
 
 
@@ -87,6 +93,10 @@ def _share_between_workers():
 def _schema_is_ready():
     # In a process of its own: the master stays small, and free of libraries that must not be there before a fork.
     return subprocess.run([sys.executable, "-m", "taskapi.migrations"]).returncode == 0
+
+
+def _migrations():
+    return {path.name for path in Path(__file__).with_name("alembic").glob("versions/*.py")}
 
 
 def _at_end_of_master(function, *arguments, **options):

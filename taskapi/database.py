@@ -69,8 +69,8 @@ class Database:
         self._pool = QueuePool(
             self._open,
             pool_size=settings.pool_size,
-            max_overflow=0,
-            timeout=0,
+            # The permits are the limit. The pool's own miscounts what is taken while dispose() waits for a close().
+            max_overflow=-1,
             use_lifo=True,
             recycle=RECYCLE,
             # Each statement is a transaction of its own: there is never anything to roll back.

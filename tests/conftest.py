@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -112,24 +112,25 @@ def reach(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Callable
         return
     with short_folder() as folder:
         pooler = PgBouncer(folder, postgres.embedded.run)
-        pooler.start()
-        yield pooler.url
-        pooler.stop()
+        try:
+            pooler.start()
+            yield pooler.url
+        finally:
+            pooler.stop()
 
 
 class NewRepository(Protocol):
     """See the fixture."""
 
-    def __call__(self, database_url: str, *, db_connections: int = ..., db_prepare: bool = ...) -> Repository: ...
+    def __call__(self, database_url: str, **settings: Any) -> Repository: ...
 
 
 @pytest.fixture(scope="session")
 def new_repository(reach: Callable[[str], str]) -> NewRepository:
-    """Call it for a repository on the database of a direct URL, with a pool of its own."""
+    """Call it for a repository on the database of a direct URL, with a pool and with settings of its own."""
 
-    def make(database_url: str, *, db_connections: int = 4, db_prepare: bool = True) -> Repository:
-        settings = Settings(database_url=reach(database_url), db_connections=db_connections, db_prepare=db_prepare)
-        return Repository(Database(settings))
+    def make(database_url: str, **settings: Any) -> Repository:
+        return Repository(Database(Settings(**{"database_url": reach(database_url), "db_connections": 4, **settings})))
 
     return make
 

@@ -1,5 +1,6 @@
 """Serves many clients over streamable HTTP, without sessions, at /mcp; Host, Origin and token are checked."""
 
+import logging
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from taskapi.errors import ConfigurationError
 from taskapi.settings import Settings
 from taskapi.web.access import Gate
+
+log = logging.getLogger("taskapi.mcp")
 
 PATH = "/mcp"
 
@@ -55,6 +58,7 @@ async def serve(server: Server[Any], settings: Settings, *, host: str, port: int
         limit_concurrency=100,
         timeout_graceful_shutdown=int(settings.request_deadline) + 5,
     )
+    log.info("MCP at http://%s:%d%s", host, port, PATH)
     await uvicorn.Server(config).serve()
 
 
@@ -64,9 +68,7 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
     A Host must be one of this machine or of TRUSTED_HOSTS, so that no page gets here by a name of its own; an Origin
     must be one of CORS_ORIGINS or of this server. Who is no browser sends none.
     """
-    names = ["127.0.0.1", "localhost", "[::1]", *settings.trusted_hosts]
-    if host not in names and _is_specific(host):
-        names.append(f"[{host}]" if ":" in host else host)
+    names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *settings.trusted_hosts}
     own = [f"http://{name}:{port}" for name in names]
     app = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -83,16 +85,7 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
 
 
 def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
-
-
-def _is_specific(host: str) -> bool:
-    return not (_is_address(host) and ip_address(host).is_unspecified)
-
-
-def _is_address(host: str) -> bool:
     try:
-        ip_address(host)
+        return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-    return True

@@ -63,12 +63,7 @@ def tool(
     return register
 
 
-@tool(
-    arguments.CreateTasks(),
-    WRITTEN,
-    writes=True,
-    repeatable=False,
-)
+@tool(arguments.CreateTasks(), WRITTEN, writes=True, repeatable=False)
 def create_tasks(
     repository: Repository, *, tasks: list[dict[str, Any]], operation_id: str | None = None
 ) -> dict[str, Any]:
@@ -122,12 +117,7 @@ def reopen_tasks(repository: Repository, *, task_ids: list[UUID], operation_id: 
     return _set_completed(repository, task_ids, False, operation_id)
 
 
-@tool(
-    arguments.ManyTasks(),
-    WRITTEN,
-    writes=True,
-    destroys=True,
-)
+@tool(arguments.ManyTasks(), WRITTEN, writes=True, destroys=True)
 def delete_tasks(repository: Repository, *, task_ids: list[UUID], operation_id: str | None = None) -> dict[str, Any]:
     """Delete 1 to 100 tasks for good, all or none; their history stays. Answers with what was deleted."""
     return _lines(repository.delete_tasks(task_ids=task_ids, idempotency_key=operation_id))

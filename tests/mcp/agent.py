@@ -1,4 +1,4 @@
-"""An AI agent's side of the protocol: the SDK's client over a real transport, and raw lines for what no client sends."""
+"""An AI agent's side of the protocol: the SDK's client over a real transport, and raw bytes for what it never sends."""
 
 import json
 import os
@@ -79,9 +79,9 @@ def stdio_agent(settings: Mapping[str, str], folder: Path, *, mode: str = "auto"
     server = StdioServerParameters(
         command=COMMAND[0], args=COMMAND[1:], env={**environment(settings), "HOME": str(folder)}, cwd=str(folder)
     )
-    with (folder / "stdio.log").open("w") as log:
-        with closing(Agent(stdio_client(server, errlog=log), mode=mode)) as agent:
-            yield agent
+    log = (folder / "stdio.log").open("w")
+    with log, closing(Agent(stdio_client(server, errlog=log), mode=mode)) as agent:
+        yield agent
 
 
 class HttpServer:

@@ -30,6 +30,16 @@ def agent(
     assert "Traceback" not in server.log
 
 
+@pytest.fixture(scope="module")
+def http_server(
+    module_database_url: str, reach: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpServer]:
+    """An HTTP server that the tests of one file share, with its database."""
+    server = HttpServer({"DATABASE_URL": reach(module_database_url)}, tmp_path_factory.mktemp("http"))
+    yield server
+    server.stop()
+
+
 @pytest.fixture
 def start_http(database_url: str, reach: Callable[[str], str], tmp_path: Path) -> Iterator[Callable[..., HttpServer]]:
     """Call it, with settings as keywords, to start an HTTP server on the test's own database; it ends with the test."""

@@ -4,8 +4,31 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from taskapi.repository import Repository
+from tests.conftest import NewRepository
 from tests.support.server import Server
 from tests.support.sql import Sql
+
+
+@pytest.fixture(scope="module")
+def shared_repository(module_database_url: str, new_repository: NewRepository) -> Repository:
+    """A repository for the tests of one file that do not mind each other's tasks."""
+    return new_repository(module_database_url)
+
+
+@pytest.fixture(scope="module")
+def shared_sql(module_database_url: str) -> Iterator[Sql]:
+    """A direct connection to the database of `shared_repository`."""
+    with Sql(module_database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def emptied_database_url(module_database_url: str) -> str:
+    """The URL of the file's database, without a task: sooner there than a database of its own, and as good for data."""
+    with Sql(module_database_url) as sql, sql.without_triggers():
+        sql.execute("TRUNCATE tasks, task_history")
+    return module_database_url
 
 
 @pytest.fixture

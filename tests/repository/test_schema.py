@@ -13,6 +13,7 @@ from taskapi import migrations
 from tests.support.migrating import alembic, migrate, next_version, run, schema
 from tests.support.service import ROOT
 from tests.support.sql import Sql
+from tests.support.waiting import wait_until
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:
@@ -82,15 +83,22 @@ def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url:
 def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_url: str) -> None:
     command = [sys.executable, "-m", "taskapi.migrations"]
     environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": empty_database_url}
-    migrators = [
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(8)
-    ]
-    for migrator in migrators:
-        output, errors = migrator.communicate()
-        assert migrator.returncode == 0, errors
-        assert output.startswith("The database's schema ")
-    with Sql(empty_database_url) as sql:
+    with Sql(empty_database_url) as sql, Sql(empty_database_url) as holder:
+        with holder.transaction():
+            # Held until all have seen the empty database, and mean to change it.
+            holder.execute(migrations.ADVISORY_LOCK_SQL)
+            migrators = [
+                subprocess.Popen(
+                    command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
+                for _ in range(8)
+            ]
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            wait_until(lambda: sql.value(waiting) == len(migrators), "all migrators wait for their turn")
+        for migrator in migrators:
+            output, errors = migrator.communicate()
+            assert migrator.returncode == 0, errors
+            assert output.startswith("The database's schema was brought from nothing to ")
         assert sql.rows("SELECT version_num FROM alembic_version") == [(migrations.head(),)]
         sql.execute("CREATE EXTENSION pg_stat_statements")
     assert schema(empty_database_url) == schema(template_url)
@@ -132,13 +140,13 @@ def test_a_schema_that_is_behind_stops_the_start(database_url: str, tmp_path: Pa
     assert schema(database_url) == before
 
 
-@pytest.mark.parametrize("auto_migrate", ["true", "false"])
-def test_a_schema_that_is_ahead_stops_the_start(auto_migrate: str, database_url: str, tmp_path: Path) -> None:
+def test_a_schema_that_is_ahead_stops_the_start(database_url: str, tmp_path: Path) -> None:
     assert migrate(database_url, code=next_version(tmp_path)).returncode == 0
     before = schema(database_url)
-    sentence = refusal(migrate(database_url, AUTO_MIGRATE=auto_migrate))
-    assert "is at 0002, which this version of taskapi does not know" in sentence
-    assert "Deploy a newer taskapi, or connect to another database" in sentence
+    for auto_migrate in ("true", "false"):
+        sentence = refusal(migrate(database_url, AUTO_MIGRATE=auto_migrate))
+        assert "is at 0002, which this version of taskapi does not know" in sentence
+        assert "Deploy a newer taskapi, or connect to another database" in sentence
     assert schema(database_url) == before
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from taskapi.embedded import EmbeddedError, EmbeddedPostgres
 
 # Only now: a normal user may not be able to read root's Python.
-if user := int(sys.argv[2]):
+if (user := int(sys.argv[2])) != os.geteuid():
     os.setgroups([])
     os.setgid(int(sys.argv[3]))
     os.setuid(user)

@@ -111,19 +111,20 @@ def test_the_data_of_another_version_is_left_alone(place: Place) -> None:
 # The environment
 
 
-def test_no_program_of_the_machine_is_used(new: Place) -> None:
-    programs, called = new.folder.parent / "bin", new.folder.parent / "called"
-    programs.mkdir()
-    for name in ("postgres", "initdb", "pg_ctl", "psql", "pg_isready", "createdb", "sh", "su", "useradd", "chmod"):
-        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\nexit 1\n')
-        (programs / name).chmod(0o755)
-    poison = {"PATH": str(programs), "HOME": "/nonexistent", "TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8"}
-    user = new.start(environment=poison)
-    with Sql(user.url()) as sql:
-        assert sql.value("SHOW TimeZone") == "UTC"
-    user.stop()
-    assert not processes(new.folder)
-    assert not called.exists(), called.read_text()
+def test_no_program_of_the_machine_is_used() -> None:
+    with new_place(IDENTITIES[0]) as place:
+        programs, called = place.folder.parent / "bin", place.folder.parent / "called"
+        programs.mkdir()
+        for name in ("postgres", "initdb", "pg_ctl", "psql", "pg_isready", "createdb", "sh", "su", "useradd", "chmod"):
+            (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> "{called}"\nexit 1\n')
+            (programs / name).chmod(0o755)
+        poison = {"PATH": str(programs), "HOME": "/nonexistent", "TZ": "Asia/Kathmandu", "LC_ALL": "tr_TR.UTF-8"}
+        user = place.start(environment=poison)
+        with Sql(user.url()) as sql:
+            assert sql.value("SHOW TimeZone") == "UTC"
+        user.stop()
+        assert not processes(place.folder)
+        assert not called.exists(), called.read_text()
 
 
 def test_variables_for_another_database_do_not_lead_there(place: Place) -> None:

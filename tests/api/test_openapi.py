@@ -1,0 +1,212 @@
+"""The OpenAPI document and the docs page: valid, complete, true of the real answers, and without outside hosts."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema.protocols import Validator
+from openapi_schema_validator import OAS31Validator, oas31_format_checker
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from tests.api.test_envelope import NOBODY, OVERSIZED, ROUTES
+from tests.support import raw
+from tests.support.envelope import envelope_of
+from tests.support.service import Service
+
+OPERATIONS = [(path, method.lower()) for path, methods in ROUTES.items() for method in sorted(methods)]
+
+TAKES_BODY = {("/api/v1/tasks", "post"), ("/api/v1/tasks/{id}", "put")}
+
+DOCS_PATHS = ["/api/docs", "/api/docs/redoc.js", "/api/docs/redoc.standalone.js", "/api/openapi.json"]
+
+
+class Document:
+    """The document, and its schemas applied to what is said to fit them."""
+
+    def __init__(self, contents: dict[str, Any]) -> None:
+        self.contents = contents
+        self.registry: Any = Registry().with_resource("urn:document", DRAFT202012.create_resource(contents))
+
+    def operation(self, path: str, method: str) -> dict[str, Any]:
+        operation: dict[str, Any] = self.contents["paths"][path.replace("{id}", "{task_id}")][method]
+        return operation
+
+    def check(self, value: Any, schema: dict[str, Any]) -> None:
+        """`value` fits `schema`, formats such as date-time included."""
+        absolute = {"$ref": f"urn:document{schema['$ref']}"} if "$ref" in schema else schema
+        validator: Validator = OAS31Validator(absolute, registry=self.registry, format_checker=oas31_format_checker)
+        validator.validate(value)
+
+
+@pytest.fixture(scope="module")
+def document(kept_client: httpx.Client, service: Service) -> Document:
+    answer = kept_client.get(f"{service.url}/api/openapi.json")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    return Document(answer.json())
+
+
+def json_of(part: dict[str, Any]) -> dict[str, Any]:
+    """What is said about the JSON of a body or an answer."""
+    assert list(part["content"]) == ["application/json"]
+    content: dict[str, Any] = part["content"]["application/json"]
+    return content
+
+
+def test_it_is_openapi_3_1(document: Document) -> None:
+    assert document.contents["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document.contents).validate()
+
+
+def test_it_has_the_contracts_operations_and_no_others(document: Document) -> None:
+    found = [
+        (path.replace("{task_id}", "{id}"), method)
+        for path, operations in document.contents["paths"].items()
+        for method in operations
+        if method != "parameters"
+    ]
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+def test_operation_ids_are_unique_names(document: Document) -> None:
+    names = [document.operation(*pair)["operationId"] for pair in OPERATIONS]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+
+
+def documented_errors(path: str, method: str) -> set[str]:
+    """The errors that the contract has for an operation."""
+    errors = {"422", "500"}
+    if path != "/api/v1/health":
+        errors |= {"401", "503"}
+    if "{id}" in path:
+        errors |= {"404"}
+    if (path, method) in TAKES_BODY:
+        errors |= {"400", "413", "415"}
+    return errors
+
+
+@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+class TestOperation:
+    def test_it_has_a_summary_and_a_tag(self, document: Document, path: str, method: str) -> None:
+        operation = document.operation(path, method)
+        assert operation["summary"].strip()
+        assert operation["tags"]
+
+    def test_it_has_its_success_and_every_error_answer(self, document: Document, path: str, method: str) -> None:
+        success = "201" if method == "post" else "200"
+        assert set(document.operation(path, method)["responses"]) == {success} | documented_errors(path, method)
+
+    def test_its_examples_fit_their_schemas(self, document: Document, path: str, method: str) -> None:
+        operation = document.operation(path, method)
+        parts = [json_of(answer) for answer in operation["responses"].values()]
+        if (path, method) in TAKES_BODY:
+            assert operation["requestBody"]["required"] is True
+            parts.append(json_of(operation["requestBody"]))
+        else:
+            assert "requestBody" not in operation
+        for part in parts:
+            document.check(part["example"], part["schema"])
+
+    def test_its_headers_and_parameters_are_described(self, document: Document, path: str, method: str) -> None:
+        operation = document.operation(path, method)
+        parameters = {parameter["name"]: parameter for parameter in operation.get("parameters", [])}
+        expected = {"page", "limit", "offset", "task_id", "action_type"} if path == "/api/v1/history" else set()
+        assert set(parameters) == (expected if method == "get" else {"Idempotency-Key"})
+        assert all(parameter["description"] for parameter in parameters.values())
+        if "503" in operation["responses"]:
+            assert "Retry-After" in operation["responses"]["503"]["headers"]
+        if "401" in operation["responses"]:
+            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+        if method != "get":
+            success = operation["responses"]["201" if method == "post" else "200"]
+            assert set(success["headers"]) >= {"Idempotency-Replayed"} | ({"Location"} if method == "post" else set())
+
+
+Create = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def answers(client: httpx.Client, create: Create, service: Service) -> Iterator[tuple[str, str, httpx.Response]]:
+    """Real answers of every operation, good and bad ones."""
+
+    def every() -> Iterator[tuple[str, str, httpx.Response]]:
+        for path, method in OPERATIONS:
+            for task_id in (create(description="x")["id"], NOBODY, "nonsense"):
+                target = path.format(id=task_id)
+                body = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
+                yield path, method, client.request(method, service.url + target, **body)
+                yield path, method, client.request(method, f"{service.url}{target}?x=1", **body)
+        for path, method in TAKES_BODY:
+            target = path.format(id=NOBODY)
+            yield path, method, client.request(method, service.url + target, json={"title": 5})
+            yield path, method, client.request(method, service.url + target, content="{", headers=raw.JSON)
+            yield path, method, client.request(method, service.url + target, content="{}")
+            yield path, method, raw.send(service.port, raw.sized(method.upper(), target, OVERSIZED))
+
+    return every()
+
+
+def test_real_answers_are_as_documented(
+    document: Document, client: httpx.Client, create: Create, answers: Iterator[tuple[str, str, httpx.Response]]
+) -> None:
+    data = create(title="🦀" * 255, description="🦀" * 5000)
+    client.patch(f"/tasks/{data['id']}/complete")
+    seen = set()
+    for path, method, answer in answers:
+        responses = document.operation(path, method)["responses"]
+        assert str(answer.status_code) in responses, f"{method} {path}: {answer.text}"
+        part = responses[str(answer.status_code)]
+        document.check(envelope_of(answer), json_of(part)["schema"])
+        for name in part.get("headers", {}).keys() - {"Idempotency-Replayed"}:
+            assert name in answer.headers
+        seen.add((path, method, str(answer.status_code)))
+    documented = {
+        (path, method, status)
+        for path, method in OPERATIONS
+        for status in document.operation(path, method)["responses"]
+    }
+    assert {status for *_, status in documented - seen} <= {"401", "500", "503"}
+
+
+@pytest.mark.parametrize("wrong", [{}, {"title": ""}, {"title": " "}, {"title": "x" * 256}, {"title": "x", "y": 1}, []])
+def test_the_schema_of_a_body_refuses_what_the_service_refuses(
+    document: Document, client: httpx.Client, wrong: Any
+) -> None:
+    schema = json_of(document.operation("/api/v1/tasks", "post")["requestBody"])["schema"]
+    document.check({"title": "x", "description": None}, schema)
+    assert client.post("/tasks", json=wrong).status_code == 422
+    with pytest.raises(Exception, match=r".") as refused:
+        document.check(wrong, schema)
+    assert type(refused.value).__name__ == "ValidationError"
+
+
+def test_the_docs_page_asks_no_outside_host(client: httpx.Client, service: Service) -> None:
+    page = client.get(f"{service.url}/api/docs")
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    addresses = re.findall(r"""\b(?:src|href)=["']([^"']*)""", page.text) + re.findall(r"url\(([^)]*)", page.text)
+    own = [address for address in addresses if not address.startswith("data:")]
+    assert own
+    for address in own:
+        assert re.match(r"/[^/]", address), f"{address} is not a path of this service"
+        assert client.get(service.url + address).status_code == 200
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    assert "*" not in policy
+    assert "'unsafe-eval'" not in policy
+
+
+@pytest.mark.parametrize("path", DOCS_PATHS)
+def test_what_the_page_needs_is_served_and_stays_in_caches_until_it_changes(
+    client: httpx.Client, service: Service, path: str
+) -> None:
+    answer = client.get(service.url + path)
+    assert answer.status_code == 200
+    assert len(answer.content) > 300
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

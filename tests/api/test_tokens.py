@@ -1,0 +1,193 @@
+"""Who may ask: bearer tokens, host names, and the headers that protect a browser."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from tests.api.test_envelope import NOBODY, ROUTES
+from tests.support import raw
+from tests.support.envelope import data_of, envelope_of, error_of
+from tests.support.service import Service
+
+TOKENS = ["first-token", "zweites/Token+=="]
+REQUESTS = [(method, path.format(id=NOBODY)) for path, methods in ROUTES.items() for method in sorted(methods)]
+GUARDED = [(method, path) for method, path in REQUESTS if path != "/api/v1/health"]
+
+
+@pytest.fixture(scope="module")
+def guarded(start_shared: Callable[..., Service]) -> Iterator[Service]:
+    """A service as in production: with two tokens, for two host names, and not allowed to change the schema."""
+    service = start_shared(
+        APP_ENV="production",
+        AUTO_MIGRATE="false",
+        API_TOKENS=" , ".join(TOKENS),
+        TRUSTED_HOSTS="127.0.0.1, tasks.example.com",
+    )
+    yield service
+    assert "Traceback" not in service.log
+    assert not [token for token in TOKENS if token in service.log]
+
+
+@pytest.fixture
+def stranger(guarded: Service) -> Iterator[httpx.Client]:
+    """A client without a token."""
+    with guarded.client() as client:
+        yield client
+
+
+def assert_refused(answer: httpx.Response) -> None:
+    error = error_of(answer, 401)
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert not [token for token in TOKENS if token in error]
+
+
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, ("GET", "/api/v1/nothing"), ("DELETE", "/api/v1/tasks")])
+def test_everything_needs_a_token(stranger: httpx.Client, method: str, path: str) -> None:
+    assert_refused(stranger.request(method, path))
+    assert_refused(stranger.request(method, f"{path}?x=1", content=b"nonsense"))
+
+
+@pytest.mark.parametrize("token", TOKENS)
+@pytest.mark.parametrize(("method", "path"), GUARDED)
+def test_each_token_opens(stranger: httpx.Client, token: str, method: str, path: str) -> None:
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        answer = stranger.request(method, path, headers={"Authorization": f"{scheme} {token}"})
+        assert answer.status_code != 401
+        envelope_of(answer)
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer wrong",
+        f"Bearer {TOKENS[0]}x",
+        f"Bearer {TOKENS[0][:-1]}",
+        f"Bearer {TOKENS[0].upper()}",
+        f"Bearer {TOKENS[0]} {TOKENS[1]}",
+        f"Bearer {TOKENS[0]},{TOKENS[1]}",
+        f"Bearer{TOKENS[0]}",
+        f"Basic {TOKENS[0]}",
+        f"Token {TOKENS[0]}",
+        TOKENS[0],
+        "Basic Zmlyc3QtdG9rZW46",
+        "Bearer ümläut",
+        "Bearer *",
+        f"Bearer {'x' * 5000}",
+    ],
+)
+def test_a_wrong_token_does_not(guarded: Service, authorization: str) -> None:
+    for method, path in (("GET", "/api/v1/tasks"), ("POST", "/api/v1/tasks")):
+        headers = {"Host": "127.0.0.1", "Authorization": authorization}
+        assert_refused(raw.send(guarded.port, raw.sized(method, path, b"", headers)))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "//api/v1/tasks",
+        "///api/v1/tasks",
+        "/api/v1/tasks/",
+        "/api//v1/tasks",
+        "/api/v1//tasks",
+        "/api/./v1/tasks",
+        "/x/../api/v1/tasks",
+        "/api/v1/health/../tasks",
+        "/%61pi/v1/tasks",
+        "/api%2Fv1%2Ftasks",
+        "/API/v1/tasks",
+        "/api/v1/tasks;x",
+        "/api/v1/tasks%20",
+        "/api/v1/health/",
+        "http://127.0.0.1/api/v1/tasks",
+        "/api/v1/tasks?token=first-token",
+        "/api/v1/tasks#/api/v1/health",
+    ],
+)
+def test_no_spelling_of_the_path_leads_around_it(guarded: Service, target: str) -> None:
+    answer = raw.send(guarded.port, raw.request("GET", target, {"Host": "127.0.0.1"}))
+    assert answer.status_code in (401, 404)
+    envelope_of(answer)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/docs", "/api/docs/redoc.js", "/api/openapi.json"])
+def test_health_and_the_docs_are_open(stranger: httpx.Client, path: str) -> None:
+    assert stranger.get(path).status_code == 200
+    assert stranger.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 200
+
+
+def test_a_preflight_needs_no_token(stranger: httpx.Client) -> None:
+    asked = {
+        "Origin": "http://localhost:3000",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = stranger.options("/api/v1/tasks", headers=asked)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization"
+
+
+def test_the_frontend_may_read_a_401(stranger: httpx.Client) -> None:
+    answer = stranger.get("/api/v1/tasks", headers={"Origin": "http://localhost:3000"})
+    assert_refused(answer)
+    assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9999", "tasks.example.com", "tasks.example.com:443"])
+def test_a_trusted_host_is_served(guarded: Service, host: str) -> None:
+    data_of(raw.send(guarded.port, raw.request("GET", "/api/v1/health", {"Host": host})))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost",
+        "127.0.0.1.evil.example",
+        "evil.tasks.example.com",
+        "tasks.example.com.evil.example",
+        "127.0.0.1@evil.example",
+        "tasks.example.com, evil.example",
+        "a b",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/tasks", "/api/docs", "/", "/nothing"])
+def test_another_host_is_400(guarded: Service, host: str, path: str) -> None:
+    headers = {"Host": host, "Authorization": f"Bearer {TOKENS[0]}", "X-Forwarded-Host": "tasks.example.com"}
+    error_of(raw.send(guarded.port, raw.request("GET", path, headers)), 400)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tasks", "/api/v1/nothing", "/api/docs", "/api/openapi.json", "/"])
+def test_security_headers(client: httpx.Client, service: Service, path: str) -> None:
+    headers = client.get(service.url + path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert ("no-store" in headers.get("Cache-Control", "")) == path.startswith("/api/v1")
+
+
+def test_the_docs_may_not_be_framed(client: httpx.Client, service: Service) -> None:
+    policy = client.get(f"{service.url}/api/docs").headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+
+
+@pytest.mark.parametrize("given", ["abc", "x" * 128, "a.b_c-1"])
+def test_a_good_request_id_is_kept(client: httpx.Client, given: str) -> None:
+    assert client.get("/health", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a;b", "<script>", "a\tb", "é"])
+def test_a_bad_request_id_is_replaced(service: Service, client: httpx.Client, given: str) -> None:
+    answer = raw.send(service.port, raw.request("GET", "/api/v1/health", {"X-Request-Id": given}))
+    assert answer.headers["X-Request-Id"] != given
+    assert len(answer.headers["X-Request-Id"]) == 32
+
+
+def test_a_log_line_cannot_be_forged(service: Service, client: httpx.Client) -> None:
+    mark = os.urandom(8).hex()
+    answer = raw.send(service.port, raw.request("GET", f"/api/v1/tasks/%0A{mark}%0D%0A{mark}"))
+    error_of(answer, 422)
+    assert not [line for line in service.log.splitlines() if line.startswith(mark)]

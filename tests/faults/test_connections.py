@@ -1,0 +1,78 @@
+"""Never more than the allowed connections: not under load, not while workers are replaced."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.support.load import BROKEN, Client, crowd
+from tests.support.sql import Sql
+from tests.support.waiting import wait_until
+
+ALLOWED = 20
+"""The default of DB_CONNECTIONS."""
+
+# Everybody's but our own: a migration's would count, too.
+CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
+
+@contextmanager
+def samples(url: str) -> Iterator[list[int]]:
+    """While inside, count the connections every 100 ms."""
+    counts: list[int] = []
+    ending = threading.Event()
+
+    def sample() -> None:
+        with Sql(url) as sql:
+            while not ending.wait(0.1):
+                counts.append(sql.value(CONNECTIONS))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        ending.set()
+        thread.join()
+
+
+def test_reloads_and_killed_workers_stay_under_the_cap(
+    start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    clients, rounds = sized(60, 200), sized(2, 10)
+    service = start_service()
+    statuses: Counter[int] = Counter()
+
+    def work(client: Client, number: int) -> None:
+        try:
+            statuses[client.create(f"of client {number}").status] += 1
+        except BROKEN:
+            # Its worker was killed.
+            statuses[0] += 1
+
+    with samples(service.database_url) as counts, crowd(service.port, clients, work):
+        wait_until(lambda: max(counts, default=0) >= ALLOWED, "the load takes every connection")
+        for _ in range(rounds):
+            service.hup()
+            time.sleep(0.5)
+        assert not statuses[0]
+        # To look at the schema would take one more; where no migration is new, nobody looks.
+        assert service.log.count("The database's schema is") == 1
+        os.kill(random.choice(service.workers()), signal.SIGKILL)
+        wait_until(lambda: len(service.workers()) == 2, "the killed worker is replaced")
+        time.sleep(1)
+
+    assert max(counts) <= ALLOWED, counts
+    assert set(statuses) <= {0, 201, 503}
+    figure(
+        f"{clients} clients, {rounds} reloads, a killed worker: at most {max(counts)} connections in {len(counts)}"
+        f" samples, {statuses[201]:,} writes, {statuses[503]} refused"
+    )

@@ -1,0 +1,83 @@
+"""A deploy loses nothing: reloads and ended workers, under clients that keep their connections."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.backends import count
+from tests.support.load import BROKEN, Client, crowd
+from tests.support.replay import assert_replay_equals_tasks
+from tests.support.sql import Sql
+from tests.support.waiting import wait_until
+
+BUSY, CALM = 16, 16
+"""Clients that ask again at once, and that let their connection rest for a moment, as a person's browser does."""
+
+
+def test_reloads_and_ended_workers_fail_no_request(
+    start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    reloads, ends = sized(3, 20), sized(2, 10)
+    service = start_service()
+    failures: list[str] = []
+    answered = 0
+
+    def work(client: Client, number: int) -> None:
+        nonlocal answered
+        try:
+            created = client.create(f"of client {number}")
+            read = client.request("GET", f"/tasks/{created.data['id']}")
+            statuses = created.status, read.status
+            if statuses != (201, 200):
+                failures.append(f"{statuses}: {created.body!r} {read.body!r}")
+            answered += 2
+        except BROKEN as error:
+            failures.append(repr(error))
+        if number >= BUSY:
+            time.sleep(random.uniform(0, 1))
+
+    with crowd(service.port, BUSY + CALM, work):
+        for _ in range(reloads):
+            service.hup()
+        for _ in range(ends):
+            end_one_worker(service)
+
+    assert not failures, f"{len(failures)} of {answered}: {failures[:5]}\n{service.log}"
+    with Sql(service.database_url) as sql:
+        assert_replay_equals_tasks(sql)
+    assert "ERROR" not in service.log
+    figure(f"{reloads} reloads and {ends} ended workers under {answered:,} requests: 0 failed")
+
+
+def end_one_worker(service: Any) -> None:
+    """TERM to one worker; return when it is gone and another one has taken its place."""
+    before = service.workers()
+    victim = random.choice(before)
+    told = 0.0
+
+    def replaced() -> bool:
+        nonlocal told
+        now = service.workers()
+        if victim in now and time.monotonic() > told + 1:
+            # More than once: gunicorn's newborn workers do not hear it.
+            os.kill(victim, signal.SIGTERM)
+            told = time.monotonic()
+        return victim not in now and len(now) == len(before)
+
+    wait_until(replaced, f"another worker is there:\n{service.log}", seconds=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_behind(start_service: Any, number: signal.Signals) -> None:
+    service = start_service()
+    with Client(service.port) as client:
+        assert client.create("before the end").status == 201
+        service.process.send_signal(number)
+    assert service.process.wait(60) == 0
+    with Sql(service.database_url) as sql:
+        wait_until(lambda: count(sql) == 0, "no connection is left at the database")

@@ -1,0 +1,79 @@
+"""Slow clients harm nobody: connections that send nothing, half a header, half a body, or never read their answer."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+
+from tests.support.load import Client
+from tests.support.sql import Sql
+from tests.support.waiting import wait_until
+
+CONNECTIONS = 200
+
+HEAD = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+SENT = {
+    "nothing": b"",
+    "half a header": HEAD[:60],
+    "half a body": HEAD + b'Content-Length: 30\r\n\r\n{"title": ',
+    "half a chunk": HEAD + b'Transfer-Encoding: chunked\r\n\r\n1e\r\n{"title": ',
+    "no reading": b"GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20,
+}
+
+
+@contextmanager
+def connections(port: int, sent: bytes) -> Iterator[list[socket.socket]]:
+    """While inside, so many connections have sent just this, and read nothing."""
+    with ExitStack() as stack:
+        sockets = []
+        for _ in range(CONNECTIONS):
+            sockets.append(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
+            sockets[-1].sendall(sent)
+        yield sockets
+
+
+@pytest.mark.parametrize("sent", SENT.values(), ids=SENT)
+def test_others_are_served(
+    sent: bytes,
+    service: Any,
+    service_sql: Sql,
+    sized: Callable[[float, float], float],
+    figure: Callable[[str], None],
+) -> None:
+    seconds = sized(1.5, 30)
+    slowest, asked = 0.0, 0
+    with Client(service.port) as client:
+        # A list that does not fit into a socket's buffers.
+        for number in range(100 - len(client.request("GET", "/tasks").data)):
+            created = client.request("POST", "/tasks", {"title": f"task {number}", "description": "x" * 5000})
+            assert created.status == 201
+    with connections(service.port, sent) as sockets:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with Client(service.port) as client:
+                health, created = client.request("GET", "/health"), client.create("by somebody else")
+            assert (health.status, created.status) == (200, 201)
+            slowest = max(slowest, health.seconds)
+            asked += 1
+            time.sleep(0.02)
+        assert slowest < 1
+        if seconds > 20 and not sent.startswith(b"GET"):
+            wait_until(lambda: all(_ended(end) for end in sockets), "the service has ended them all")
+    figure(f"{CONNECTIONS} connections for {seconds} s: slowest of {asked} /health {slowest * 1000:.0f} ms")
+
+
+def _ended(connection: socket.socket) -> bool:
+    """Whether the service has closed the connection, with or without an answer."""
+    connection.setblocking(False)
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        pass
+    return True

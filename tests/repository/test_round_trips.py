@@ -1,0 +1,109 @@
+"""Every method of the repository costs one round trip to the database, counted on the wire."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from taskapi.database import Database
+from taskapi.errors import IdempotencyKeyReused, TaskNotFound
+from taskapi.repository import Repository
+from taskapi.settings import Settings
+from tests.support.folders import short_folder
+from tests.support.tasks import id_of
+from tests.support.wire import Wire
+
+Do = Callable[[Repository, UUID], object]
+
+METHODS: dict[str, Do] = {
+    "create_task": lambda repository, _: repository.create_task(title="x", description=None),
+    "list_tasks": lambda repository, _: repository.list_tasks(),
+    "get_task": lambda repository, task_id: repository.get_task(task_id=task_id),
+    "update_task": lambda repository, task_id: repository.update_task(task_id=task_id, changes={"title": "y"}),
+    "set_task_completed": lambda repository, task_id: repository.set_task_completed(task_id=task_id, is_completed=True),
+    "delete_task": lambda repository, task_id: repository.delete_task(task_id=task_id),
+    "create_tasks": lambda repository, _: repository.create_tasks(tasks=[{"title": "x", "description": None}] * 3),
+    "set_tasks_completed": lambda repository, task_id: repository.set_tasks_completed(
+        task_ids=[task_id], is_completed=True
+    ),
+    "delete_tasks": lambda repository, task_id: repository.delete_tasks(task_ids=[task_id]),
+    "list_tasks_page": lambda repository, _: repository.list_tasks_page(
+        is_completed=None, text=None, after=None, limit=10, excerpt=10
+    ),
+    "get_task_with_history": lambda repository, task_id: repository.get_task_with_history(task_id=task_id, entries=3),
+    "list_history": lambda repository, _: repository.list_history(task_id=None, action_type=None, limit=10, offset=0),
+    "weekly_stats": lambda repository, _: repository.weekly_stats(),
+    "schema_version": lambda repository, _: repository.schema_version(),
+}
+
+OTHER_WAYS: dict[str, Do] = {
+    "the history of a task": lambda repository, task_id: repository.list_history(
+        task_id=task_id, action_type=None, limit=10, offset=0
+    ),
+    "the history of an action": lambda repository, _: repository.list_history(
+        task_id=None, action_type="CREATED", limit=10, offset=0
+    ),
+    "no change": lambda repository, task_id: repository.set_task_completed(task_id=task_id, is_completed=False),
+    "a new key": lambda repository, task_id: repository.update_task(
+        task_id=task_id, changes={"title": "z"}, idempotency_key=str(task_id)
+    ),
+    "a key again": lambda repository, _: repository.create_task(title="x", description=None, idempotency_key="again"),
+}
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["prepared", "not prepared"])
+def wired(
+    request: pytest.FixtureRequest, module_database_url: str, reach: Callable[[str], str]
+) -> Iterator[tuple[Repository, Wire]]:
+    """A repository with one connection, and the wire that it goes over."""
+    with short_folder() as folder, Wire(reach(module_database_url), folder) as wire:
+        yield Repository(Database(Settings(database_url=wire.url, db_connections=1, db_prepare=request.param))), wire
+
+
+def round_trips(wired: tuple[Repository, Wire], do: Do) -> int:
+    """What `do` costs once the connection has done it before."""
+    repository, wire = wired
+    warm, measured = (id_of(repository.create_task(title="x", description="x")) for _ in range(2))
+    do(repository, warm)
+    before = wire.round_trips
+    do(repository, measured)
+    return wire.round_trips - before
+
+
+def test_every_method_is_here() -> None:
+    public = {name for name, _ in inspect.getmembers(Repository, inspect.isfunction) if not name.startswith("_")}
+    assert set(METHODS) == public
+
+
+@pytest.mark.parametrize("do", METHODS.values(), ids=METHODS)
+def test_each_method_costs_one(do: Do, wired: tuple[Repository, Wire]) -> None:
+    assert round_trips(wired, do) == 1
+
+
+@pytest.mark.parametrize("do", OTHER_WAYS.values(), ids=OTHER_WAYS)
+def test_so_does_each_other_way_through_them(do: Do, wired: tuple[Repository, Wire]) -> None:
+    assert round_trips(wired, do) == 1
+
+
+def test_nor_does_an_answer_that_there_is_nothing_cost_more(wired: tuple[Repository, Wire]) -> None:
+    def missing(repository: Repository, _: UUID) -> None:
+        with pytest.raises(TaskNotFound):
+            repository.delete_task(task_id=uuid4())
+
+    def reused(repository: Repository, task_id: UUID) -> None:
+        with pytest.raises(IdempotencyKeyReused):
+            repository.delete_task(task_id=task_id, idempotency_key="taken")
+
+    repository, _ = wired
+    repository.create_task(title="x", description=None, idempotency_key="taken")
+    assert (round_trips(wired, missing), round_trips(wired, reused)) == (1, 1)
+
+
+def test_even_the_first_run_on_a_connection_costs_one(wired: tuple[Repository, Wire]) -> None:
+    _, wire = wired
+    repository = Repository(Database(Settings(database_url=wire.url, db_connections=1)))
+    repository.schema_version()
+    before = wire.round_trips
+    repository.weekly_stats()
+    assert wire.round_trips - before == 1

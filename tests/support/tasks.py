@@ -1,0 +1,19 @@
+"""Reads the JSON text that the repository answers with."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from taskapi.repository import Written
+
+
+def task_of(answer: Written | bytes) -> dict[str, Any]:
+    """The task of an answer."""
+    task: dict[str, Any] = orjson.loads(answer.task if isinstance(answer, Written) else answer)
+    return task
+
+
+def id_of(answer: Written | bytes) -> UUID:
+    """The id of the task of an answer."""
+    return UUID(task_of(answer)["id"])
