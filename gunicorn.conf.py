@@ -83,10 +83,11 @@ def _start_embedded_database():
 
 def _share_between_workers():
     """Make the folders in which the workers share the connections' slots and the metrics."""
-    shared = tempfile.mkdtemp(prefix="taskapi-")
+    shared = Path(tempfile.mkdtemp(prefix="taskapi-"))
     for variable in ("TASKAPI_SLOTS", "PROMETHEUS_MULTIPROC_DIR"):
-        os.environ[variable] = f"{shared}/{variable.lower()}"
-        os.mkdir(os.environ[variable])
+        folder = shared / variable.lower()
+        folder.mkdir()
+        os.environ[variable] = str(folder)
     _at_end_of_master(shutil.rmtree, shared, ignore_errors=True)
 
 

@@ -16,7 +16,8 @@ def run_online() -> None:
 
 def run_offline() -> None:
     """Print the SQL instead (alembic upgrade head --sql), for a database that people change by hand."""
-    context.configure(dialect_name="postgresql", literal_binds=True)
+    # Of another parameter style than the driver's, which would double each % of the SQL.
+    context.configure(dialect_name="postgresql", literal_binds=True, dialect_opts={"paramstyle": "named"})
     with context.begin_transaction():
         context.execute(LOCK_TIMEOUT_SQL)
         context.run_migrations()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from taskapi import queries
@@ -42,7 +43,7 @@ RECYCLE = 240
 """Seconds after which a connection is replaced: Neon suspends, and cuts connections silently, after 300 idle ones."""
 
 TRIES = 3
-"""Runs of a statement that the server rolled back for a conflict, or whose prepared form it does not know."""
+"""Runs of a statement that the server rolled back for a conflict."""
 
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 """Where gunicorn.conf.py leaves the folder of the service's connection slots for its workers."""
@@ -130,7 +131,12 @@ class Database:
         connection.deadline = min(_deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE)
         cursor = connection.cursor()
         try:
-            cursor.execute(self._text(name, connection), parameters)
+            try:
+                cursor.execute(self._text(name, connection), parameters)
+            except UNPREPARED:
+                # Refused before anything ran: the connection has other statements prepared than we believe.
+                connection.prepared.clear()
+                cursor.execute(self._text(name, connection), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             raise _translated(error, connection, name) from error
@@ -144,7 +150,11 @@ class Database:
             return self._limits + statement.text
         if not self._settings.db_prepare:
             return statement.text
-        return statement.execute if name in connection.prepared else f"{statement.prepare}; {statement.execute}"
+        if name in connection.prepared:
+            return statement.execute
+        # A first EXECUTE that fails leaves its PREPARE behind: from nothing known to nothing there.
+        begin = "" if connection.prepared else "DEALLOCATE ALL; "
+        return f"{begin}{statement.prepare}; {statement.execute}"
 
     def _checkout(self) -> PoolProxiedConnection:
         """A live connection of the pool; opened, and opened again, within the time that the pool has."""
@@ -181,14 +191,14 @@ class Database:
 
 
 class _Conflict(Exception):
-    """Rolled back by the server for a reason that another run does not meet."""
+    """Rolled back by the server for another transaction, which another run need not meet."""
 
 
 CONFLICTS = {"40001", "40P01"}
 """serialization_failure, deadlock_detected."""
 
-UNPREPARED = {"26000", "0A000", "42P05"}
-"""invalid_sql_statement_name; "cached plan must not change result type", after a migration; prepared already."""
+UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedStatement)
+"""Not prepared; "cached plan must not change result type", after a migration; prepared already."""
 
 SCHEMA_CODES = {"42P01", "42703", "42883", "3F000"}
 """No such table, column, function, schema."""
@@ -211,9 +221,6 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
         log.warning("%s: the database %s", name, "did not answer in time" if late else "cut the connection")
         return OutcomeUnknown()
     if code in CONFLICTS:
-        return _Conflict()
-    if code in UNPREPARED:
-        connection.prepared.clear()
         return _Conflict()
     if code in SCHEMA_CODES:
         log.error("%s: the database's schema is not this version's: %s", name, str(error).splitlines()[0])

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 
 import alembic.command
 import alembic.config
@@ -13,9 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from taskapi.connection import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
-from taskapi.settings import Settings
-
-ROOT = Path(__file__).resolve().parent.parent
+from taskapi.settings import ROOT, Settings
 
 ADVISORY_LOCK_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
 """One migrator at a time on a database; the number is taskapi's own, and otherwise without meaning."""

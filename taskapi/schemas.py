@@ -18,6 +18,11 @@ UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_KEY = 255
 
 
+def is_idempotency_key(value: str) -> bool:
+    """Whether it may be an Idempotency-Key: 1 to LONGEST_KEY printable ASCII characters."""
+    return 1 <= len(value) <= LONGEST_KEY and value.isascii() and value.isprintable()
+
+
 class Text(fields.String):
     """A string that Postgres can hold, of at most `longest` code points."""
 
@@ -232,7 +237,7 @@ class Envelope(Schema):
     """What every answer has."""
 
     success = fields.Boolean(required=True, metadata={"enum": [True]})
-    data = fields.Raw(required=True)
+    data: fields.Field[Any] = fields.Raw(required=True)
     popup = fields.String(
         required=True,
         allow_none=True,

@@ -9,6 +9,9 @@ from environs import Env, EnvError, validate
 
 from taskapi.errors import ConfigurationError
 
+ROOT = Path(__file__).resolve().parents[1]
+"""The project's folder, wherever the process was started."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -19,7 +22,7 @@ class Settings:
     port: int = 8000
     workers: int = 1
     database_url: str | None = field(default=None, repr=False)
-    data_dir: Path = Path(".data")
+    data_dir: Path = ROOT / ".data"
     auto_migrate: bool = True
     db_connections: int = 20
     db_pool_timeout: float = 5.0
@@ -60,7 +63,7 @@ class Settings:
                 port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
                 workers=env.int("WEB_CONCURRENCY", cores, validate=validate.Range(min=1, max=512)),
                 database_url=env.str("DATABASE_URL", "").strip() or None,
-                data_dir=Path(env.str("DATA_DIR", ".data")),
+                data_dir=ROOT / env.str("DATA_DIR", ".data"),
                 auto_migrate=env.bool("AUTO_MIGRATE", True),
                 db_connections=db_connections,
                 db_pool_timeout=env.float("DB_POOL_TIMEOUT", 5.0, validate=positive),

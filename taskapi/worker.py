@@ -27,6 +27,8 @@ def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bo
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
+    wsgi: Any = None
+
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
         super().load_wsgi()
@@ -40,7 +42,9 @@ class Worker(GeventWorker):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """On TERM: finish what has begun, and free the database connections for the worker that follows."""
         super().handle_exit(sig, frame)
-        gevent.spawn(self.wsgi.extensions["taskapi.database"].drain)
+        # TERM may come while the application is still loading: then there is nothing to free.
+        if self.wsgi is not None:
+            gevent.spawn(self.wsgi.extensions["taskapi.database"].drain)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """On INT or QUIT: end at once. Postgres rolls back what has begun, and clients see their connections end."""

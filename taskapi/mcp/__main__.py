@@ -20,7 +20,7 @@ from taskapi.errors import ConfigurationError
 from taskapi.logs import config as logging_config
 from taskapi.mcp import http, stdio
 from taskapi.mcp.server import create_server
-from taskapi.migrations import ROOT, MigrationError, prepare_schema
+from taskapi.migrations import MigrationError, prepare_schema
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 
@@ -71,8 +71,7 @@ def _database(settings: Settings) -> Iterator[str]:
     if settings.database_url:
         yield settings.database_url
         return
-    # From the project's folder, as in the service: clients start this command anywhere.
-    embedded = EmbeddedPostgres(ROOT / settings.data_dir)
+    embedded = EmbeddedPostgres(settings.data_dir)
     os.environ["DATABASE_URL"] = embedded.start()
 
     def end(number: int, _: object) -> None:

@@ -19,6 +19,7 @@ from taskapi.schemas import (
     TaskUpdateSchema,
     Text,
     WholeNumber,
+    is_idempotency_key,
 )
 
 MOST = MAX_PAGE_SIZE
@@ -65,7 +66,7 @@ class OperationId(fields.String):
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
-        if not (isinstance(value, str) and 1 <= len(value) <= LONGEST_KEY and value.isascii() and value.isprintable()):
+        if not (isinstance(value, str) and is_idempotency_key(value)):
             raise self.make_error("invalid")
         return value
 

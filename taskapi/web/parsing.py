@@ -9,7 +9,7 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
 
-from taskapi.schemas import LONGEST_KEY
+from taskapi.schemas import LONGEST_KEY, is_idempotency_key
 
 LONGEST_NAME = 60
 """Characters of a field's name that an error repeats."""
@@ -52,7 +52,7 @@ def query(schema: Schema) -> Any:
 def idempotency_key() -> str | None:
     """The Idempotency-Key, None without one. Raises UnprocessableEntity where it is not one."""
     key: str | None = request.headers.get("Idempotency-Key")
-    if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+    if key is not None and not is_idempotency_key(key):
         raise UnprocessableEntity(f"Idempotency-Key: must be 1 to {LONGEST_KEY} printable ASCII characters")
     return key
 

@@ -34,7 +34,9 @@ def test_two_hundred_clients_on_a_slow_database(
 
         def work(client: Client, number: int) -> None:
             method = "GET" if number % 2 else "POST"
-            answer = client.request(method, "/tasks?" if number % 2 else "/tasks", None if number % 2 else {"title": "x"})
+            answer = client.request(
+                method, "/tasks?" if number % 2 else "/tasks", None if number % 2 else {"title": "x"}
+            )
             answers.append(answer)
             if answer.status == 503:
                 # A polite client comes back when it was told to; these come back sooner.

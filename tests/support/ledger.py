@@ -30,7 +30,7 @@ class Story:
 
     def told_by(self, actions: list[str]) -> bool:
         """Whether these entries of the history fit: all that was acknowledged, once, and nothing that was refused."""
-        return actions == self.acknowledged or actions == [*self.acknowledged, self.unknown]
+        return actions in (self.acknowledged, [*self.acknowledged, self.unknown])
 
 
 class Ledger:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
+from taskapi.settings import ROOT
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 
 
