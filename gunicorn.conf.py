@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,12 @@ def on_reload(server):
         server.migrations = _migrations()
     else:
         server.log.error("The schema is not this version's; requests will fail until it is")
+
+
+def post_fork(server, worker):
+    """End at once when told to, until the worker listens to signals itself: the master's handlers would keep silent."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def post_worker_init(worker):

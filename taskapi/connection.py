@@ -91,12 +91,14 @@ def libpq_url(settings: Settings) -> str:
     Raises ConfigurationError, without the URL's text, where libpq cannot read it.
     """
     url = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", settings.database_url or "")
+    # Unencoded, a password's @ or / would make a host, a port or a database of the rest, for an error to quote.
+    is_url = re.fullmatch(r"\w+://([^@/?]*@)?[^@?]*(\?.*)?", url)
     try:
         ext.parse_dsn(url)
     except psycopg2.Error:
         # libpq quotes the part it stumbled over, which may be the password.
-        url = ""
-    if not url:
+        is_url = None
+    if not is_url:
         raise ConfigurationError(
             "DATABASE_URL is not a PostgreSQL URL: give postgresql://user:password@host/database,"
             " with special characters in the password percent-encoded."

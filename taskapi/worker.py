@@ -5,6 +5,8 @@ from typing import Any
 
 import gevent
 import gevent.socket
+import gunicorn.util
+import orjson
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -24,6 +26,19 @@ def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bo
     return True
 
 
+def write_error(client: Any, status: int, reason: str, message: str) -> None:
+    """gunicorn.util.write_error in the envelope: what gunicorn answers to a request that is not HTTP, or is too large.
+
+    The application never sees such a request.
+    """
+    body = orjson.dumps({"success": False, "data": None, "popup": None, "error": f"{reason}. {message}".strip()})
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"X-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+
+
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
@@ -32,6 +47,7 @@ class Worker(GeventWorker):
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
         super().load_wsgi()
+        gunicorn.util.write_error = write_error
         taskapi.connection.wait_for_socket = wait_for_socket
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

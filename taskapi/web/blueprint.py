@@ -56,14 +56,24 @@ class Blueprint(flask_smorest.Blueprint):
         return cast(View, _documented(wrapper, super().arguments(IdempotencyKeySchema, location="headers")(view)))
 
     def answers(
-        self, status: int, schema: type[Schema], *, example: Any, errors: tuple[int, ...] = (), **options: Any
+        self,
+        status: int,
+        schema: type[Schema],
+        *,
+        example: Any,
+        errors: tuple[int, ...] = (),
+        alone: bool = False,
+        **options: Any,
     ) -> Callable[[View], View]:
-        """Document what the view answers: its success with an example, and each of its errors."""
+        """Document what the view answers: its success with an example, and each of its errors.
+
+        `alone` says that it needs neither a token nor the database.
+        """
         document = self.response(status, schema, example=example, **options)
 
         def decorator(view: View) -> View:
             documented = document(view)
-            for code in sorted({401, 422, 500, 503, *errors} - {status}):
+            for code in sorted({422, 500, *errors} if alone else {401, 422, 500, 503, *errors}):
                 documented = self.alt_response(code, schema=ErrorSchema, **examples.ERRORS[code])(documented)
             operation = {"operationId": view.__name__}
             return cast(View, _documented(view, self.doc(**operation)(documented)))

@@ -6,8 +6,9 @@ from typing import Any
 
 import orjson
 from flask import request
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
-from werkzeug.exceptions import BadRequest, UnprocessableEntity, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnprocessableEntity, UnsupportedMediaType
 
 from taskapi.schemas import LONGEST_KEY, is_idempotency_key
 
@@ -29,8 +30,15 @@ def body(schema: Schema) -> Any:
     """
     try:
         text = request.get_data(cache=False)
+        # Werkzeug ends a chunked body at the limit, without an error.
+        if len(text) == request.max_content_length and request.environ["wsgi.input"].read(1):
+            raise RequestEntityTooLarge
     except TimeoutError:
         raise BadRequest("The body did not arrive in time; send the request again.") from None
+    except ParseException:
+        raise BadRequest("The body's chunks are not in order; see RFC 9112, section 7.1.") from None
+    if len(text) < (request.content_length or 0):
+        raise BadRequest("The body is shorter than its Content-Length; send the request again.")
     if not text:
         raise BadRequest("The body is empty; send a JSON object.")
     if not re.fullmatch(r"application/(json|[\w.!#$&^-]+\+json)", request.mimetype):
@@ -43,7 +51,7 @@ def query(schema: Schema) -> Any:
     values = {}
     for name, given in request.args.lists():
         if len(given) > 1:
-            raise UnprocessableEntity(_sentence({name: "must be given once"}, "query"))
+            raise UnprocessableEntity(_sentence({name: "must be given once"}))
         if given[0] or name not in EMPTY_IS_ABSENT:
             values[name] = given[0]
     return _loaded(schema, values, "query")
@@ -61,15 +69,17 @@ def _loaded(schema: Schema, values: Any, place: str) -> Any:
     try:
         return schema.load(values)
     except ValidationError as error:
-        raise UnprocessableEntity(_sentence(error.messages_dict, place)) from None
+        messages = error.messages_dict
+        if "_schema" in messages and not (isinstance(values, dict) and "_schema" in values):
+            messages = {place: messages.pop("_schema"), **messages}
+        raise UnprocessableEntity(_sentence(messages)) from None
 
 
-def _sentence(errors: dict[Any, Any], place: str) -> str:
+def _sentence(errors: dict[Any, Any]) -> str:
     """`field: message`, joined by `; `."""
     parts = []
     for field, messages in list(errors.items())[:MOST_ERRORS]:
-        name = place if field == "_schema" else str(field)[:LONGEST_NAME]
-        parts.append(f"{name}: {messages if isinstance(messages, str) else '; '.join(messages)}")
+        parts.append(f"{str(field)[:LONGEST_NAME]}: {messages if isinstance(messages, str) else '; '.join(messages)}")
     return "; ".join(parts)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskapi.errors import ConfigurationError
-from taskapi.settings import Settings
+from taskapi.settings import ROOT, Settings
 
 URL = "postgresql://user:secret@db.example.com/app"
 
@@ -19,7 +19,7 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
     "PORT": ("port", 8000, {"1": 1, "65535": 65535}, ["", "0", "65536", "-1", "http", "80.5"]),
     "WEB_CONCURRENCY": ("workers", None, {"1": 1, "20": 20}, ["", "0", "-1", "many", "1.5", "513"]),
     "DATABASE_URL": ("database_url", None, {URL: URL, f"  {URL}\n": URL, "": None, "  ": None}, []),
-    "DATA_DIR": ("data_dir", Path(".data"), {"/srv/data": Path("/srv/data")}, []),
+    "DATA_DIR": ("data_dir", ROOT / ".data", {"data": ROOT / "data", "/srv/data": Path("/srv/data")}, []),
     "AUTO_MIGRATE": ("auto_migrate", True, {"false": False, "0": False, "true": True, "1": True}, ["", "maybe"]),
     "DB_CONNECTIONS": ("db_connections", 20, {"512": 512, "10000": 10000}, ["", "0", "-1", "10001", "lots"]),
     "DB_POOL_TIMEOUT": ("db_pool_timeout", 5.0, {"0.5": 0.5, "7": 7.0}, ["", "0", "-1", "nan", "inf", "soon"]),
