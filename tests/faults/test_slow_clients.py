@@ -21,7 +21,7 @@ SENT = {
     "half a header": HEAD[:60],
     "half a body": HEAD + b'Content-Length: 30\r\n\r\n{"title": ',
     "half a chunk": HEAD + b'Transfer-Encoding: chunked\r\n\r\n1e\r\n{"title": ',
-    "no reading": b"GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20,
+    "no reading": b"GET /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
 
@@ -31,8 +31,12 @@ def connections(port: int, sent: bytes) -> Iterator[list[socket.socket]]:
     with ExitStack() as stack:
         sockets = []
         for _ in range(CONNECTIONS):
-            sockets.append(stack.enter_context(socket.create_connection(("127.0.0.1", port))))
-            sockets[-1].sendall(sent)
+            connection = stack.enter_context(socket.socket())
+            # So small that an answer which is not read stays with the service.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(sent)
+            sockets.append(connection)
         yield sockets
 
 
