@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format migrate clean
+.PHONY: help run test lint format migrate faults system pooler bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -17,6 +17,22 @@ run: $(VENV)/installed  ## Serve the API on http://localhost:8000 (PORT, HOST, D
 test: $(VENV)/installed  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/installed  ## Make every fault happen as often as docs/operations.md says (half an hour)
+	@echo "Making faults happen, at length"
+	@$(BIN)/python -m pytest tests/faults --long $(ARGS)
+
+system: $(VENV)/installed  ## Look at the docs page, and call the API, from a real browser (needs chromium)
+	@echo "Running the tests in a browser"
+	@$(BIN)/python -m pytest tests/system $(ARGS)
+
+pooler: $(VENV)/installed  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
+	@echo "Running the tests through PgBouncer"
+	@$(BIN)/python -m pytest --pgbouncer $(ARGS)
+
+bench: $(VENV)/installed $(VENV)/peers/installed  ## Measure taskapi against its alternatives (needs wrk; half an hour)
+	@echo "Measuring; nothing else should run on this machine"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/installed  ## Check style (ruff) and types (mypy)
 	@echo "Checking style and types"
@@ -36,10 +52,16 @@ clean:  ## Remove the virtual environment and caches; the data in .data/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/installed: requirements.txt requirements-dev.txt
+$(VENV)/installed: requirements.txt requirements-mcp.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taskapi needs Python 3.11 or later: make PYTHON=python3.11 …")'
 	@echo "Setting up the virtual environment in $(VENV)/"
 	@$(PYTHON) -m venv $(VENV)
 	@echo "Installing the dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VENV)/installed
+	@echo "Setting up the alternatives in $(VENV)/peers/"
+	@$(PYTHON) -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

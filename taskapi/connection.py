@@ -113,18 +113,23 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
     `limits()` goes with each statement instead. A pooler gives itself away by the process id: the one from the
     handshake is its own, the one that the server tells is the server's.
 
-    Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer.
+    Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer; then,
+    too, `on_close` has run.
     """
     ext.set_wait_callback(_wait)
-    connection: Connection = psycopg2.connect(
-        libpq_url(settings),
-        connection_factory=partial(Connection, deadline=deadline, on_close=on_close),
-        client_encoding="utf8",
-        application_name="taskapi",
-        keepalives_idle=30,
-        keepalives_interval=10,
-        keepalives_count=3,
-    )
+    try:
+        connection: Connection = psycopg2.connect(
+            libpq_url(settings),
+            connection_factory=partial(Connection, deadline=deadline, on_close=on_close),
+            client_encoding="utf8",
+            application_name="taskapi",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+    except BaseException:
+        on_close()
+        raise
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:

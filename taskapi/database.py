@@ -182,12 +182,7 @@ class Database:
         if slot is None:
             log.warning("all %d database connections of the service are taken", self._settings.db_connections)
             raise PoolBusy
-        on_close = partial(self._slots.free, slot)
-        try:
-            return connect(self._settings, deadline=deadline, on_close=on_close)
-        except BaseException:
-            on_close()
-            raise
+        return connect(self._settings, deadline=deadline, on_close=partial(self._slots.free, slot))
 
 
 class _Conflict(Exception):

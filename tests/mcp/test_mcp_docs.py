@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from taskapi.mcp.tools import TOOLS
@@ -23,8 +24,9 @@ def test_the_table_has_every_tool_and_every_argument() -> None:
             assert f"`{argument}`" in takes
 
 
-def test_the_block_for_clients_starts_the_server(database_url: str, tmp_path: Path) -> None:
-    block = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[0]
+@pytest.mark.parametrize("page", ["docs/mcp.md", "README.md"])
+def test_the_block_for_clients_starts_the_server(page: str, database_url: str, tmp_path: Path) -> None:
+    block = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
     block = block.replace("/path/to/taskapi/.venv/bin/python", sys.executable).replace("/path/to/taskapi", str(ROOT))
     server = json.loads(block)["mcpServers"]["taskapi"]
     server["env"]["DATABASE_URL"] = database_url
