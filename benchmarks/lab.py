@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -24,7 +25,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 FILL = """
     SET session_replication_role = replica;  -- the triggers would look at each row
     INSERT INTO tasks (id, title, description, is_completed, created_at, updated_at, completed_at, version)
-    SELECT gen_random_uuid(), 'Task number ' || n, 'What there is to do, in a sentence of usual length.', n %% 3 = 0,
+    SELECT md5(n::text)::uuid, 'Task number ' || n, 'What there is to do, in a sentence of usual length.', n %% 3 = 0,
            moment, moment, CASE WHEN n %% 3 = 0 THEN moment END, %(each)s
     FROM (SELECT n, now() - (%(tasks)s - n) * interval '10 seconds' AS moment FROM generate_series(1, %(tasks)s) AS n);
     INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
@@ -54,6 +55,10 @@ class Postgres:
     def pid(self) -> int:
         return int((self.embedded.data / "postmaster.pid").read_text().split()[0])
 
+    def program(self, name: str) -> Path:
+        """One of the programs that come with the server: psql, pgbench."""
+        return Path(f"/proc/{self.pid}/exe").resolve().with_name(name)
+
     def url(self, name: str) -> str:
         return self.embedded.url.replace("@/taskapi?", f"@/{name}?")
 
@@ -62,7 +67,7 @@ class Postgres:
         self.run("CREATE DATABASE " + name)
         url = self.url(name)
         subprocess.run(
-            [str(python()), "-m", "taskapi.migrations"],
+            [sys.executable, "-m", "taskapi.migrations"],
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
             check=True,
@@ -101,9 +106,9 @@ class Server:
         """MiB of memory, what processes share counted once (PSS)."""
         return sum(_pss(pid) for pid in _tree(self.process.pid)) / 1024
 
-    def largest(self) -> int:
-        """KiB of the largest process (RSS)."""
-        return max(_status(pid, "VmRSS") for pid in _tree(self.process.pid))
+    def memory_of_each(self, kind: str) -> dict[int, int]:
+        """KiB of each process: VmRSS, what it has now, or VmHWM, its most until now (proc(5))."""
+        return {pid: _status(pid, kind) for pid in _tree(self.process.pid)}
 
 
 @contextmanager
@@ -146,15 +151,8 @@ def serve_taskapi(url: str, *options: str, name: str = "taskapi", **settings: st
     """
     port = free_port()
     environment = {"PORT": str(port), "DATABASE_URL": url, "APP_ENV": "production", "LOG_LEVEL": "WARNING", **settings}
-    with serve(name, [str(python()), "-m", "gunicorn", *options, "wsgi:app"], port, environment) as server:
+    with serve(name, [sys.executable, "-m", "gunicorn", *options, "wsgi:app"], port, environment) as server:
         yield server
-
-
-def python() -> Path:
-    """The interpreter of this environment."""
-    import sys
-
-    return Path(sys.executable)
 
 
 def cpu_seconds(pid: int) -> float:

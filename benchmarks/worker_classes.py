@@ -17,6 +17,11 @@ SECONDS = 4
 SLOW = 200
 """Connections that send half a header, and no more."""
 
+HEAD = (
+    "| worker class | get/s, 16 clients | get/s, 100 clients | p99 ms, 100 clients | create/s, 16 clients |"
+    " /health with 200 slow clients |"
+)
+
 CLASSES = {
     "gevent": (),
     "gthread, 10 threads": ("--worker-class=gthread", "--threads=10"),
@@ -31,7 +36,7 @@ def main() -> None:
         url = postgres.database("tasks", tasks=1000, entries=3000)
         ids = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ids"
         ids.write_text("\n".join(str(row[0]) for row in postgres.run("SELECT id FROM tasks", "tasks")))
-        print("| worker class | get/s, 16 clients | get/s, 100 clients | p99 ms, 100 clients | create/s, 16 clients | /health with 200 slow clients |")
+        print(HEAD)
         print("|---|---|---|---|---|---|")
         servers = {
             name: stack.enter_context(serve_taskapi(url, *options, name=name)) for name, options in CLASSES.items()
@@ -48,7 +53,8 @@ def main() -> None:
         for name, rounds in figures.items():
             few, many, create = (list(column) for column in zip(*rounds, strict=True))
             print(
-                f"| {name} | {median(few):,.0f} | {median(many):,.0f} | {statistics.median(one.p99 for one in many):.0f} |"
+                f"| {name} | {median(few):,.0f} | {median(many):,.0f} |"
+                f" {statistics.median(one.p99 for one in many):.0f} |"
                 f" {median(create):,.0f} | {_with_slow_clients(servers[name])} |",
                 flush=True,
             )

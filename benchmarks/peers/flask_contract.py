@@ -1,13 +1,14 @@
 """What comes in and goes out, and how errors are told, for the peer on Flask: marshmallow schemas and an Api."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 from flask import Response, jsonify
-from flask_smorest import Api, abort
+from flask_smorest import Api
 from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
 # What comes in
@@ -25,8 +26,8 @@ def not_blank(value: str) -> None:
         raise ValidationError("must not be empty or only white space")
 
 
-TITLE = [validate.Length(max=255), storable, not_blank]
-DESCRIPTION = [validate.Length(max=5000), storable]
+TITLE: list[Callable[[Any], Any]] = [validate.Length(max=255), storable, not_blank]
+DESCRIPTION: list[Callable[[Any], Any]] = [validate.Length(max=5000), storable]
 
 
 class Strict(Schema):
@@ -154,11 +155,11 @@ class EnvelopeApi(Api):
     """Puts every error into the envelope."""
 
     def handle_http_exception(self, error: HTTPException) -> tuple[Response, int]:
-        """Name the fields that were refused, or say what flask-smorest or Werkzeug does."""
+        """Name the fields that were refused, or say what is wrong as the exception does."""
         data = getattr(error, "data", {})
         messages: dict[str, dict[str, list[str]]] = data.get("messages", {}) if error.code == 422 else {}
         refused = [f"{name}: {' '.join(texts)}" for where in messages.values() for name, texts in where.items()]
-        text = "; ".join(refused) or data.get("message") or error.description or error.name
+        text = "; ".join(refused) or error.description or error.name
         return jsonify(success=False, data=None, popup=None, error=text), error.code or 500
 
 
@@ -170,4 +171,4 @@ class TaskId(BaseConverter):
         try:
             return UUID(value)
         except ValueError:
-            abort(422, message="task_id: Not a valid UUID.")
+            raise UnprocessableEntity("task_id: Not a valid UUID.") from None

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from flask import Flask
 from flask.views import MethodView
-from flask_smorest import Blueprint, abort
+from flask_smorest import Blueprint
 from marshmallow import RAISE, fields
 from sqlalchemy import create_engine, func, make_url, select
 from sqlalchemy.orm import scoped_session, sessionmaker
+from werkzeug.exceptions import NotFound
 
 from benchmarks.peers import rules
 from benchmarks.peers.flask_contract import (
@@ -71,7 +72,7 @@ class OneTask(MethodView):
         """Get a task."""
         task = session.get(Task, task_id)
         if task is None:
-            abort(404, message="There is no such task.")
+            raise NotFound("There is no such task.")
         return {"data": task}
 
     @tasks.arguments(TaskUpdateSchema)
@@ -160,7 +161,7 @@ def health() -> dict[str, Any]:
 def _locked(task_id: UUID) -> Task:
     task = session.get(Task, task_id, with_for_update=True)
     if task is None:
-        abort(404, message="There is no such task.")
+        raise NotFound("There is no such task.")
     return task
 
 

@@ -1,0 +1,121 @@
+"""HTTP clients that cost next to nothing themselves: one request after the other, or so many a second."""
+
+import json
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+def message(method: str, path: str, body: object = None) -> bytes:
+    """A request as bytes."""
+    content = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    if body is not None:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+    return head.encode() + b"\r\n" + content
+
+
+class Client:
+    """One connection. `request` returns an answer's JSON; `seconds` and `size` tell what it took."""
+
+    def __init__(self, url: str) -> None:
+        self._socket = _connected(url)
+        self.seconds = 0.0
+        self.size = 0
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """Raises RuntimeError for any answer from 400 on."""
+        data = message(method, path, body)
+        started = time.perf_counter()
+        self._socket.sendall(data)
+        answer = bytearray(self._socket.recv(65536))
+        while (length := _length(answer)) is None or len(answer) < length:
+            answer += self._socket.recv(1 << 20)
+        self.seconds = time.perf_counter() - started
+        self.size = len(answer)
+        if answer[9:10] >= b"4":
+            raise RuntimeError(f"{method} {path}: {answer.decode()}")
+        return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Milliseconds from the moment when each request was due, whether it could be sent then or not."""
+
+    values: list[float]
+    errors: int
+
+    def percentile(self, percent: float) -> float:
+        ordered = sorted(self.values)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+def fixed_rate(url: str, messages: Callable[[], bytes], *, rate: float, connections: int, seconds: float) -> Latencies:
+    """Send requests at moments fixed beforehand, on whichever connection is free; a late answer delays nobody's clock.
+
+    The second half of a run counts: the first warms up.
+    """
+    poller = select.epoll()
+    sockets = {one.fileno(): one for one in (_connected(url) for _ in range(connections))}
+    for descriptor in sockets:
+        poller.register(descriptor, select.EPOLLIN)
+    idle, waiting = deque(sockets), deque[float]()
+    answers: dict[int, tuple[float, bytearray]] = {}
+    values: list[float] = []
+    errors = 0
+    start = time.perf_counter() + 0.1
+    dues = _dues(start, rate, seconds)
+    due = next(dues)
+    while due or waiting or answers:
+        now = time.perf_counter()
+        while due and due <= now:
+            waiting.append(due)
+            due = next(dues, 0.0)
+        while waiting and idle:
+            descriptor = idle.popleft()
+            answers[descriptor] = (waiting.popleft(), bytearray())
+            sockets[descriptor].send(messages())
+        for descriptor, _ in poller.poll(max(0.0, due - time.perf_counter()) if due else 30):
+            asked, answer = answers[descriptor]
+            answer += sockets[descriptor].recv(65536)
+            length = _length(answer)
+            if length is not None and len(answer) >= length:
+                del answers[descriptor]
+                idle.append(descriptor)
+                errors += answer[9:10] >= b"4"
+                if asked > start + seconds / 2:
+                    values.append((time.perf_counter() - asked) * 1000)
+    for one in sockets.values():
+        one.close()
+    return Latencies(values, errors)
+
+
+def _dues(start: float, rate: float, seconds: float) -> Iterator[float]:
+    return (start + number / rate for number in range(int(rate * seconds)))
+
+
+def _length(answer: bytearray) -> int | None:
+    """How long the whole answer will be; None while its head is not there."""
+    head = answer.find(b"\r\n\r\n")
+    if head < 0:
+        return None
+    fields = bytes(answer[:head]).lower()
+    begin = fields.index(b"content-length: ") + 16
+    return head + 4 + int(fields[begin:].partition(b"\r\n")[0])
+
+
+def _connected(url: str) -> socket.socket:
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
