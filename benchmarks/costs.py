@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.client import Client
-from benchmarks.lab import Postgres, Server, cpu_seconds, serve_taskapi
+from benchmarks.lab import Postgres, Server, cpu_seconds, serve_taskapi, tree
 from benchmarks.report import Report
 from benchmarks.wrk import load
 from taskapi.queries import load as load_statements
@@ -126,8 +126,10 @@ def _pgbench(postgres: Postgres, url: str, operation: str, seconds: float) -> fl
         command = [str(postgres.program("pgbench")), "--no-vacuum", "--protocol=prepared", "--define=nothing=-"]
         command += [f"--define=format={TIME_FORMAT}"]
         command += [f"--client={CLIENTS}", f"--time={seconds:.0f}", f"--file={script.name}", url]
-        before = cpu_seconds(postgres.pid)
+        before, processes = cpu_seconds(postgres.pid), len(tree(postgres.pid))
         done = subprocess.run(command, capture_output=True, text=True)
+        while len(tree(postgres.pid)) > processes:  # the times of a process that is ending are in none of the sums
+            time.sleep(0.01)
         spent = cpu_seconds(postgres.pid) - before
     found = re.search(r"transactions actually processed: (\d+)", done.stdout)
     if done.returncode or not found:

@@ -104,11 +104,11 @@ class Server:
     @property
     def memory(self) -> float:
         """MiB of memory, what processes share counted once (PSS)."""
-        return sum(_pss(pid) for pid in _tree(self.process.pid)) / 1024
+        return sum(_pss(pid) for pid in tree(self.process.pid)) / 1024
 
     def memory_of_each(self, kind: str) -> dict[int, int]:
         """KiB of each process: VmRSS, what it has now, or VmHWM, its most until now (proc(5))."""
-        return {pid: _status(pid, kind) for pid in _tree(self.process.pid)}
+        return {pid: _status(pid, kind) for pid in tree(self.process.pid)}
 
 
 @contextmanager
@@ -158,14 +158,15 @@ def serve_taskapi(url: str, *options: str, name: str = "taskapi", **settings: st
 def cpu_seconds(pid: int) -> float:
     """Seconds of processor time of a process and all below it, also of those that have ended and been waited for."""
     total = 0
-    for each in _tree(pid):
+    for each in tree(pid):
         with suppress(OSError):
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
             total += sum(map(int, fields[11:15]))
     return total / TICKS
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
+    """The process and all below it."""
     found = [pid]
     for parent in found:
         with suppress(OSError):

@@ -1,0 +1,98 @@
+"""A full disk degrades: writes are refused with 503, reads go on, and room is all that is needed to go on.
+
+The disk is a real one that is full to the last byte (see tests/support/small_disk.py). What Postgres does then depends
+on what was on it. Where it is the tables that cannot grow, a write is refused, and reads notice nothing. Where it is
+the log of changes (WAL), Postgres gives itself up ("PANIC") and stays down until there is room: nobody can read then,
+and what is left to promise is that every request is answered with 503, that nothing acknowledged is lost, and that the
+service goes on by itself as soon as the database is back.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.backends import processes
+from tests.support.folders import short_folder
+from tests.support.ledger import NOTHING, UNKNOWN
+from tests.support.load import Answer, Client, crowd
+from tests.support.replay import assert_replay_equals_tasks
+from tests.support.small_disk import SmallDisk
+from tests.support.sql import Sql
+from tests.support.waiting import wait_until
+
+CLIENTS = 10
+
+READS = ["/tasks/{id}", "/tasks", "/history", "/history?task_id={id}", "/stats/weekly", "/health", "/health/ready"]
+
+
+@contextmanager
+def server_on(what: str) -> Iterator[SmallDisk]:
+    with short_folder() as folder:
+        disk = SmallDisk(folder, what, megabytes=48)
+        try:
+            yield disk
+        finally:
+            disk.stop()
+
+
+def incompressible() -> str:
+    """The largest description, which needs room wherever it is written: tasks, and the history's snapshots."""
+    return "".join(chr(random.randrange(0x4E00, 0x9FFF)) for _ in range(5000))
+
+
+def create(client: Client) -> Answer:
+    return client.request("POST", "/tasks", {"title": "needs room", "description": incompressible()})
+
+
+def every_write(client: Client, ids: list[str]) -> list[Answer]:
+    """Each kind of write: on tasks that are still to be completed, completed, and to be deleted."""
+    return [
+        create(client),
+        client.request("PUT", f"/tasks/{ids[0]}", {"title": f"renamed {random.random()}"}),
+        client.request("PATCH", f"/tasks/{ids[1]}/complete"),
+        client.request("PATCH", f"/tasks/{ids[2]}/incomplete"),
+        client.request("DELETE", f"/tasks/{ids[3]}"),
+    ]
+
+
+def every_read(client: Client, ids: list[str]) -> list[Answer]:
+    return [client.request("GET", path.format(id=ids[0])) for path in READS]
+
+
+def assert_refused(answer: Answer, *sentences: str) -> None:
+    assert answer.status == 503, answer
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert not answer.envelope["success"]
+    assert any(sentence in answer.envelope["error"] for sentence in sentences), answer.body
+
+
+def four_tasks(client: Client) -> list[str]:
+    """Four tasks, whose third is completed."""
+    ids = [create(client).data["id"] for _ in range(4)]
+    assert client.request("PATCH", f"/tasks/{ids[2]}/complete").status == 200
+    return ids
+
+
+def test_no_room_for_the_tables(
+    start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    rounds, refused, read = sized(20, 1000), 0, 0
+    with server_on("tables") as disk:
+        service = start_service(DATABASE_URL=disk.url)
+        workers, postmaster = service.workers(), (disk.data / "postmaster.pid").read_text()
+        with Sql(disk.url) as sql, Client(service.port) as client:
+            ids = four_tasks(client)
+            disk.fill()
+            # The last pages still have some room.
+            wait_until(lambda: create(client).status == 503, "a write is refused")
+            wait_until(
+                lambda: {answer.status for answer in every_write(client, four)} == {503}
+                if (four := four_left(sql, ids))
+                else False,
+                "every write is refused",
+            )
