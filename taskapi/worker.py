@@ -1,10 +1,12 @@
 """gunicorn's gevent worker, which no slow client holds up, and which hands its database connections on when it ends."""
 
+import http
 import os
 from typing import Any
 
 import gevent
 import gevent.socket
+import gunicorn.http.wsgi
 import gunicorn.util
 import orjson
 from gunicorn.workers.base_async import AsyncWorker
@@ -31,12 +33,34 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
 
     The application never sees such a request.
     """
+    if status == http.HTTPStatus.NOT_IMPLEMENTED:
+        # For a transfer coding that nobody knows. It is the client's mistake, not a failure of ours.
+        status, reason = 400, "Bad Request"
     body = orjson.dumps({"success": False, "data": None, "popup": None, "error": f"{reason}. {message}".strip()})
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"X-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+
+
+class Response(gunicorn.http.wsgi.Response):
+    """Sends an answer's head together with the start of its body: one packet, and one wake-up of the client."""
+
+    headers_sent: bool
+    _head = b""
+
+    def write(self, arg: bytes) -> None:
+        """Send a piece of the body, with the head before the first one."""
+        if arg and not self.headers_sent and not self.chunked and not self._omits_body:
+            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            self._head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+        super().write(arg)
+
+    def _emit_body(self, data: bytes) -> None:
+        head, self._head = self._head, b""
+        super()._emit_body(head + data)
 
 
 class Worker(GeventWorker):
@@ -48,6 +72,7 @@ class Worker(GeventWorker):
         """Load the application, now that gevent has patched what it is made of."""
         super().load_wsgi()
         gunicorn.util.write_error = write_error
+        gunicorn.http.wsgi.Response = Response
         taskapi.connection.wait_for_socket = wait_for_socket
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

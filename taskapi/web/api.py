@@ -15,6 +15,7 @@ from taskapi import __version__
 from taskapi.blueprints import BLUEPRINTS
 from taskapi.schemas import ErrorSchema, Identifier
 from taskapi.web.errors import http_failure
+from taskapi.web.parsing import EMPTY_IS_ABSENT
 
 DOCS_FOLDER = Path(__file__).parent / "docs"
 
@@ -83,8 +84,11 @@ def _spec(api: Api) -> bytes:
         "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
     )
     spec: dict[str, Any] = api.spec.to_dict()
-    # apispec has no word for "at least one of them".
+    # marshmallow has no word for "at least one of them", nor for a parameter without a value.
     spec["components"]["schemas"]["TaskUpdate"]["minProperties"] = 1
+    for parameter in spec["paths"]["/api/v1/history"]["get"]["parameters"]:
+        if parameter["name"] in EMPTY_IS_ABSENT:
+            parameter["allowEmptyValue"] = True
     for path, operations in spec["paths"].items():
         for name in operations.keys() & {"get", "post", "put", "patch", "delete"}:
             operations[name]["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]

@@ -1,9 +1,10 @@
 """Turns every exception into an answer: the envelope, a status, and a sentence that says what to do."""
 
 import logging
+from urllib.parse import quote
 
 from flask import Flask, Response, current_app, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, TaskNotFound
 from taskapi.web.envelope import failure
@@ -22,7 +23,8 @@ def init_errors(app: Flask) -> None:
 def http_failure(error: HTTPException) -> Response:
     """The answer to what Flask, Werkzeug or a parser of ours refuses; its headers, such as Allow, are kept."""
     if error.code is None or error.code < 400:
-        return error.get_response()  # type: ignore[return-value]
+        # A redirect, which Werkzeug would build from the Host header.
+        return http_failure(NotFound())
     if error.code >= 500:
         return _defect(error)
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
@@ -33,7 +35,7 @@ def _sentence(error: HTTPException) -> str:
     if error.description and error.description != type(error).description:
         return error.description
     if error.code == 404:
-        return f"There is no path {request.path[:100]}; /api/docs lists those that there are."
+        return f"There is no path {quote(request.path[:100], errors='replace')}; /api/docs lists those that there are."
     if error.code == 405:
         return f"This path does not take {request.method[:20]}; the Allow header names what it takes."
     if error.code == 413:

@@ -50,6 +50,10 @@ class Observation:
             return start_response(status, headers, exc_info)
 
         environ["taskapi.request_id"] = request_id
+        # An absolute target needs no path (RFC 9112, section 3.2.2). Werkzeug would redirect, by the Host header.
+        environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
+        # A server may ignore it (RFC 9110, section 7.8); Werkzeug would look for WebSockets instead of our paths.
+        environ.pop("HTTP_UPGRADE", None)
         answer = self._application(environ, start)
         if self._logs or self._metrics:
             fields = {

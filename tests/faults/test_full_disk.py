@@ -11,10 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.support.backends import processes
 from tests.support.folders import short_folder
@@ -78,21 +75,85 @@ def four_tasks(client: Client) -> list[str]:
     return ids
 
 
+def written(sql: Sql) -> list[tuple[Any, ...]]:
+    """Figures that every write moves."""
+    return sql.rows("SELECT count(*), sum(version), (SELECT count(*) FROM task_history) FROM tasks")
+
+
 def test_no_room_for_the_tables(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    rounds, refused, read = sized(20, 1000), 0, 0
+    wanted, refused, read = sized(200, 5000), 0, 0
     with server_on("tables") as disk:
         service = start_service(DATABASE_URL=disk.url)
-        workers, postmaster = service.workers(), (disk.data / "postmaster.pid").read_text()
+        running = service.workers(), (disk.data / "postmaster.pid").read_text()
         with Sql(disk.url) as sql, Client(service.port) as client:
             ids = four_tasks(client)
             disk.fill()
-            # The last pages still have some room.
+            # There may be room for one more in the last pages.
             wait_until(lambda: create(client).status == 503, "a write is refused")
-            wait_until(
-                lambda: {answer.status for answer in every_write(client, four)} == {503}
-                if (four := four_left(sql, ids))
-                else False,
-                "every write is refused",
-            )
+            before = written(sql)
+
+            def work(client: Client, number: int) -> None:
+                nonlocal refused, read
+                for answer in every_write(client, ids):
+                    assert_refused(answer, NOTHING)
+                    refused += 1
+                for answer in every_read(client, ids):
+                    assert answer.status == 200, answer
+                    read += 1
+
+            with crowd(service.port, CLIENTS, work):
+                wait_until(lambda: refused >= wanted, "many were refused", seconds=300)
+            assert written(sql) == before
+            assert "the database refused: could not extend file" in service.log
+            assert "No space left on device" in service.log
+
+            disk.empty()
+            answers = every_write(client, ids)
+            assert [answer.status for answer in answers] == [201, 200, 200, 200, 200]
+            assert {answer.status for answer in every_read(client, ids)} == {200}
+            assert (service.workers(), (disk.data / "postmaster.pid").read_text()) == running
+            assert_replay_equals_tasks(sql)
+        assert "Traceback" not in service.log
+    figure(
+        f"tables: {refused:,} writes, all of them 503; {read:,} reads, all of them 200; with room, all is well at once"
+    )
+
+
+def test_no_room_for_the_log(start_service: Any, figure: Callable[[str], None]) -> None:
+    with server_on("log") as disk:
+        service = start_service(DATABASE_URL=disk.url, DB_POOL_TIMEOUT="0.5")
+        workers = service.workers()
+        answers: Counter[int] = Counter()
+        acknowledged: list[str] = []
+        with Client(service.port) as client:
+            ids = four_tasks(client)
+        disk.fill()
+
+        def work(client: Client, number: int) -> None:
+            answer = create(client)
+            answers[answer.status] += 1
+            if answer.status == 201:
+                acknowledged.append(answer.data["id"])
+            else:
+                assert_refused(answer, NOTHING, UNKNOWN)
+            read = client.request("GET", f"/tasks/{ids[0]}")
+            assert read.status in (200, 503), read
+
+        with crowd(service.port, CLIENTS, work):
+            wait_until(lambda: not processes(disk), "the database gives up", seconds=60)
+            down = answers[503]
+            wait_until(lambda: answers[503] > down + 2 * CLIENTS, "writes are refused")
+            disk.empty()
+            disk.start()
+            again = len(acknowledged)
+            wait_until(lambda: len(acknowledged) > again + 2 * CLIENTS, "writes go on", seconds=10)
+        with Client(service.port) as client:
+            assert [answer.status for answer in every_write(client, ids)] == [201, 200, 200, 200, 200]
+        assert service.workers() == workers
+        assert "Traceback" not in service.log
+        with Sql(disk.url) as sql:
+            assert_replay_equals_tasks(sql)
+            assert {task_id for (task_id,) in sql.rows("SELECT id::text FROM tasks")} >= set(acknowledged)
+    figure(f"log: {len(acknowledged)} writes acknowledged, 0 lost; {answers[503]} refused while the database was down")

@@ -1,0 +1,241 @@
+"""A role that owns nothing runs the whole service, and can touch neither the history nor what keeps it true."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
+
+from taskapi import queries
+from taskapi.database import Database
+from taskapi.repository import Repository
+from taskapi.settings import ROOT, Settings
+from tests.support.ledger import PLAN, Ledger
+from tests.support.load import Client
+from tests.support.migrating import migrate
+from tests.support.replay import assert_replay_equals_tasks
+from tests.support.server import Server
+from tests.support.service import Service
+from tests.support.sql import Sql
+from tests.support.tasks import id_of
+
+OWNER = "taskapi_owner"
+
+
+def documented() -> str:
+    """The SQL that docs/operations.md gives: what is tested is what people will run."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    found = re.search(r"^## A role that owns nothing$.*?^```sql$(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert found, "docs/operations.md has no SQL under 'A role that owns nothing'"
+    return found[1]
+
+
+ROLE = "".join(re.findall(r"CREATE ROLE (\w+)", documented()))
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: Server) -> Iterator[dict[str, str]]:
+    """The addresses of one database: of its owner, who is no superuser and has run the migrations, and of the role."""
+    with postgres.database() as name, Sql(postgres.url(name)) as sql:
+        by_role = {
+            role: postgres.url(name).replace("//taskapi@", f"//{role}:choose%20one@")
+            for role in (OWNER, ROLE, "taskapi")
+        }
+        sql.execute(f"CREATE ROLE {OWNER} LOGIN CREATEROLE")
+        sql.execute(f"ALTER DATABASE {name} OWNER TO {OWNER}")
+        try:
+            assert migrate(by_role[OWNER]).returncode == 0
+            with Sql(by_role[OWNER]) as owner:
+                owner.execute(documented())
+            yield by_role
+        finally:
+            for role in sql.rows("SELECT rolname FROM pg_roles WHERE rolname IN (%s, %s)", (ROLE, OWNER)):
+                sql.execute(f"DROP OWNED BY {role[0]} CASCADE")
+                sql.execute(f"ALTER DATABASE {name} OWNER TO taskapi")
+                sql.execute(f"DROP ROLE {role[0]}")
+
+
+@pytest.fixture(scope="module")
+def service(urls: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service in the name of the role, as in production."""
+    environment = {"DATABASE_URL": urls[ROLE], "AUTO_MIGRATE": "false", "APP_ENV": "production"}
+    running = Service(environment, folder=tmp_path_factory.mktemp("service"), database_url=urls[ROLE])
+    yield running
+    running.kill()
+
+
+def test_every_endpoint_serves(service: Service, urls: dict[str, str]) -> None:
+    ledger = Ledger()
+    with Client(service.port) as client:
+        for _ in PLAN:
+            assert ledger.step(client, 1).status in (200, 201)
+        first = client.create("with a key", key="of the role")
+        again = client.create("with a key", key="of the role")
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert again.data == first.data
+        task_id = first.data["id"]
+        for path in (
+            "/tasks",
+            f"/tasks/{task_id}",
+            "/history",
+            f"/history?task_id={task_id}",
+            "/history?action_type=DELETED",
+            "/stats/weekly",
+            "/health",
+            "/health/ready",
+        ):
+            answer = client.request("GET", path)
+            assert answer.status == 200, answer
+            assert answer.data
+    with Sql(urls["taskapi"]) as sql:
+        assert_replay_equals_tasks(sql)
+        assert sql.value("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (ROLE,)) > 0
+    assert "ERROR" not in service.log
+
+
+def test_every_statement_runs(urls: dict[str, str]) -> None:
+    """Also those that only agents need."""
+    database, ran = Database(Settings(database_url=urls[ROLE])), set()
+
+    class Noting:
+        def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+            ran.add(name)
+            return database.run(name, parameters, repeatable=repeatable)
+
+    repository = Repository(Noting())
+    task_id = id_of(repository.create_task(title="x", description=None))
+    repository.update_task(task_id=task_id, changes={"title": "y"})
+    repository.set_task_completed(task_id=task_id, is_completed=True)
+    repository.get_task(task_id=task_id)
+    repository.get_task_with_history(task_id=task_id, entries=5)
+    repository.list_tasks()
+    repository.list_tasks_page(is_completed=None, text="y", after=None, limit=5, excerpt=5)
+    for filters in ({"task_id": task_id}, {"action_type": "CREATED"}, {}):
+        wanted: dict[str, Any] = {"task_id": None, "action_type": None, **filters}
+        assert repository.list_history(**wanted, limit=5, offset=0)[0] >= 1
+    repository.weekly_stats()
+    repository.schema_version()
+    repository.create_tasks(tasks=[{"title": "a", "description": None}])
+    many: list[UUID] = [task_id]
+    repository.set_tasks_completed(task_ids=many, is_completed=False)
+    repository.delete_tasks(task_ids=many)
+    repository.delete_task(task_id=id_of(repository.create_task(title="x", description=None)))
+    database.drain()
+    assert ran == set(queries.load())
+    with Sql(urls["taskapi"]) as sql:
+        assert_replay_equals_tasks(sql)
+
+
+FORBIDDEN = {
+    "the history": [
+        "UPDATE task_history SET description = 'nothing'",
+        "DELETE FROM task_history",
+        "TRUNCATE task_history",
+        "INSERT INTO task_history SELECT * FROM task_history ON CONFLICT (history_id) DO UPDATE SET description = 'x'",
+        "SELECT FROM task_history FOR UPDATE",
+        "ALTER TABLE task_history ADD COLUMN note text",
+        "ALTER TABLE task_history DROP CONSTRAINT task_history_version",
+        "ALTER TABLE task_history RENAME TO elsewhere",
+        f"ALTER TABLE task_history OWNER TO {ROLE}",
+        "DROP TABLE task_history",
+        "DROP INDEX task_history_idempotency_key",
+        "CREATE RULE nothing AS ON INSERT TO task_history DO INSTEAD NOTHING",
+    ],
+    "the triggers": [
+        *(
+            f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"
+            for table, trigger in (
+                ("task_history", "ALL"),
+                ("task_history", "task_history_append_only"),
+                ("task_history", "task_history_needs_task"),
+                ("tasks", "USER"),
+                ("tasks", "tasks_need_entry"),
+                ("tasks", "tasks_no_truncate"),
+            )
+        ),
+        "ALTER TRIGGER tasks_need_entry ON tasks RENAME TO elsewhere",
+        "DROP TRIGGER task_history_append_only ON task_history",
+        "DROP TRIGGER tasks_need_entry ON tasks",
+        "DROP FUNCTION task_history_refuse_rewrite CASCADE",
+        "CREATE OR REPLACE FUNCTION tasks_require_entry() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE TRIGGER first BEFORE INSERT ON tasks EXECUTE FUNCTION tasks_refuse_truncate()",
+        "SET session_replication_role = replica",
+        "SET LOCAL session_replication_role = replica",
+        "SELECT set_config('session_replication_role', 'replica', false)",
+        f"ALTER ROLE {ROLE} SET session_replication_role = replica",
+    ],
+    "the tasks as a whole": ["TRUNCATE tasks", "DROP TABLE tasks CASCADE", "ALTER TABLE tasks ADD COLUMN note text"],
+    "the schema": [
+        "CREATE TABLE public.mine (x text)",
+        "CREATE VIEW public.mine AS SELECT 1",
+        "CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz'",
+        "CREATE SCHEMA mine",
+        "ALTER SCHEMA public RENAME TO elsewhere",
+        "UPDATE alembic_version SET version_num = '0000'",
+        "DELETE FROM alembic_version",
+    ],
+    "others' rights": [
+        f"SET ROLE {OWNER}",
+        f"SET SESSION AUTHORIZATION {OWNER}",
+        f"GRANT {OWNER} TO {ROLE}",
+        "CREATE ROLE another",
+        "COPY tasks TO '/tmp/tasks'",
+        "COPY tasks TO PROGRAM 'cat'",
+        "ALTER SYSTEM SET session_replication_role = replica",
+    ],
+}
+
+
+@pytest.mark.parametrize("statement", [pytest.param(one, id=one[:60]) for group in FORBIDDEN.values() for one in group])
+def test_the_role_may_not(statement: str, urls: dict[str, str], service: Service) -> None:
+    with Sql(urls[ROLE]) as sql, pytest.raises(InsufficientPrivilege):
+        sql.execute(statement)
+
+
+LIES = {
+    "a change without an entry": "UPDATE tasks SET title = 'a lie', version = version + 1",
+    "a removal without an entry": "DELETE FROM tasks",
+    "a task without an entry": "INSERT INTO tasks (title, created_at, updated_at) VALUES ('a lie', now(), now())",
+    "an entry without a change": (
+        "INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)"
+        " SELECT gen_random_uuid(), 'UPDATED', 'a lie', now(), 2, '{}'"
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", LIES.values(), ids=LIES)
+def test_the_triggers_hold_for_the_role(statement: str, urls: dict[str, str], service: Service) -> None:
+    with Client(service.port) as client:
+        client.create("to be lied about")
+    with Sql(urls[ROLE]) as sql, pytest.raises(IntegrityConstraintViolation):
+        sql.execute(statement)
+
+
+def test_the_role_has_what_it_needs_and_nothing_else(
+    urls: dict[str, str], service: Service, figure: Callable[[str], None]
+) -> None:
+    with Sql(urls["taskapi"]) as sql:
+        granted = set(
+            sql.rows(
+                "SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = %s", (ROLE,)
+            )
+        )
+        owned = sql.value("SELECT count(*) FROM pg_class WHERE pg_get_userbyid(relowner) = %s", (ROLE,))
+        role = sql.rows(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls FROM pg_roles"
+            " WHERE rolname = %s",
+            (ROLE,),
+        )
+        memberships = sql.value(
+            "SELECT count(*) FROM pg_auth_members WHERE member = (SELECT oid FROM pg_roles WHERE rolname = %s)", (ROLE,)
+        )
+    assert granted == {
+        *(("tasks", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
+        *(("task_history", right) for right in ("SELECT", "INSERT")),
+        ("alembic_version", "SELECT"),
+    }
+    assert (owned, role, memberships) == (0, [(False,) * 5], 0)
+    forbidden = sum(map(len, FORBIDDEN.values()))
+    figure(f"{len(queries.load())} statements run, {forbidden} attempts on history, triggers and schema refused")
