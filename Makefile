@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+QUICK := tests/unit tests/repository tests/api tests/mcp
 
 .PHONY: help run test lint format migrate faults system pooler bench clean
 .DEFAULT_GOAL := help
@@ -16,7 +17,9 @@ run: $(VENV)/installed  ## Serve the API on http://localhost:8000 (PORT, HOST, D
 
 test: $(VENV)/installed  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS) $(QUICK)
+	@echo "Making faults happen, in short; nothing else runs meanwhile"
+	@$(BIN)/python -m pytest $(ARGS) tests/faults
 
 faults: $(VENV)/installed  ## Make every fault happen as often as docs/operations.md says (half an hour)
 	@echo "Making faults happen, at length"

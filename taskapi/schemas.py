@@ -14,6 +14,9 @@ DESCRIPTION_LENGTH = 5000
 PAGE_SIZE = 10
 MAX_PAGE_SIZE = 100
 
+STORABLE = r"^[^\u0000]*$"
+STORABLE_AND_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+
 UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_KEY = 255
 
@@ -40,7 +43,8 @@ class Text(fields.String):
         self.longest = longest
         self.blank = blank
         # For the documentation only: the rules themselves are checked below.
-        self.metadata = {"maxLength": longest, **({} if blank else {"minLength": 1, "pattern": r"\S"}), **self.metadata}
+        rules = {"pattern": STORABLE} if blank else {"pattern": STORABLE_AND_NOT_BLANK, "minLength": 1}
+        self.metadata = {"maxLength": longest, **rules, **self.metadata}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
         if not isinstance(value, str):

@@ -21,7 +21,15 @@ APISpec("tools", "1", "3.1.0", plugins=[_plugin])
 def json_schema(schema: Schema) -> dict[str, Any]:
     """The JSON Schema of an object that the marshmallow schema describes, nested ones within."""
     assert _plugin.converter is not None
-    return {"type": "object", **_plugin.converter.schema2jsonschema(schema)}  # type: ignore[no-untyped-call]
+    described = _plugin.converter.schema2jsonschema(schema)  # type: ignore[no-untyped-call]
+    return {"type": "object", **_without_patterns(described)}
+
+
+def _without_patterns(value: Any) -> Any:
+    """They would cost an agent more tokens than they tell it: the rules' own sentences say more."""
+    if isinstance(value, dict):
+        return {name: _without_patterns(part) for name, part in value.items() if name != "pattern"}
+    return value
 
 
 def record(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
