@@ -22,6 +22,7 @@ from taskapi.errors import (
     PoolBusy,
     RolledBack,
     SchemaMismatch,
+    StatementFailed,
 )
 from taskapi.semaphore import FairSemaphore
 from taskapi.settings import Settings
@@ -84,7 +85,7 @@ class Database:
         `repeatable` says that running it twice does no harm (a read, or a write with an idempotency key): then it is
         run once more where the connection was lost before the answer came.
 
-        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced; anything else is a defect.
+        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced; StatementFailed, which is a defect.
         """
         started = time.monotonic()
         token = _deadline.set(started + self._settings.request_deadline - GRACE)
@@ -139,7 +140,8 @@ class Database:
                 cursor.execute(self._text(name, connection), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
-            raise _translated(error, connection, name) from error
+            # Not with its cause, whose details quote the row that was refused.
+            raise _translated(error, connection, name) from None
         connection.prepared.add(name)
         return row
 
@@ -225,4 +227,4 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
         return RolledBack()
     if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
         return IdempotencyKeyRaced()
-    return error
+    return StatementFailed(f"{name}: {code} {error.diag.message_primary}")  # type: ignore[attr-defined]

@@ -54,5 +54,9 @@ class SchemaMismatch(DatabaseUnavailable):
     retry_after = 5
 
 
+class StatementFailed(TaskapiError):
+    """A statement failed for a reason that is not the database's state, but a defect."""
+
+
 class ConfigurationError(TaskapiError):
     """A setting is missing or wrong."""

@@ -13,6 +13,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 import taskapi.connection
+from taskapi.logs import without_quotes
 
 CLIENT_TIMEOUT = 20.0
 """Seconds without a byte from or to a client, in a body or an answer, after which its connection is closed."""
@@ -36,7 +37,8 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
     if status == http.HTTPStatus.NOT_IMPLEMENTED:
         # For a transfer coding that nobody knows. It is the client's mistake, not a failure of ours.
         status, reason = 400, "Bad Request"
-    body = orjson.dumps({"success": False, "data": None, "popup": None, "error": f"{reason}. {message}".strip()})
+    sentence = f"{reason}. {without_quotes(message)}".strip()
+    body = orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"X-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
