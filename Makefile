@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-QUICK := tests/unit tests/repository tests/api tests/mcp
 
 .PHONY: help run test lint format migrate faults system pooler bench clean
 .DEFAULT_GOAL := help
@@ -17,9 +16,9 @@ run: $(VENV)/installed  ## Serve the API on http://localhost:8000 (PORT, HOST, D
 
 test: $(VENV)/installed  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS) $(QUICK)
-	@echo "Making faults happen, in short; nothing else runs meanwhile"
-	@$(BIN)/python -m pytest $(ARGS) tests/faults
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
+	@echo "Running the tests that look at times, with nothing else meanwhile"
+	@$(BIN)/python -m pytest -m alone $(ARGS)
 
 faults: $(VENV)/installed  ## Make every fault happen as often as docs/operations.md says (half an hour)
 	@echo "Making faults happen, at length"
@@ -31,7 +30,7 @@ system: $(VENV)/installed  ## Look at the docs page, and call the API, from a re
 
 pooler: $(VENV)/installed  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
-	@$(BIN)/python -m pytest --pgbouncer $(ARGS)
+	@$(BIN)/python -m pytest --pgbouncer --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
 
 bench: $(VENV)/installed $(VENV)/peers/installed  ## Measure taskapi against its alternatives (needs wrk; half an hour)
 	@echo "Measuring; nothing else should run on this machine"

@@ -20,6 +20,8 @@ from tests.support.service import Service
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 CLIENTS = 50
 
 AFTER = 5.0

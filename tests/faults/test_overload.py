@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.support.load import Answer, Client, crowd
 from tests.support.proxy import before_database
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.alone
 
 CLIENTS = 200
 

@@ -12,6 +12,8 @@ from tests.support.load import Client
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 CONNECTIONS = 200
 
 HEAD = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
