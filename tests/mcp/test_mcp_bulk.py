@@ -72,7 +72,7 @@ def test_the_order_is_that_of_the_request(repository: Repository, sql: Sql) -> N
 def test_a_rule_that_one_task_breaks_stops_all(repository: Repository, sql: Sql) -> None:
     create(repository, 1)
     tasks = [{"title": "good", "description": None}, {"title": "x" * 256, "description": None}]
-    with pytest.raises(StatementFailed, match="23514.*tasks_title_length"):
+    with pytest.raises(StatementFailed, match=r"23514.*tasks_title_length"):
         repository.create_tasks(tasks=tasks, idempotency_key="k")
     assert sql.value("SELECT count(*) FROM task_history") == 1
     assert not repository.create_tasks(tasks=tasks[:1], idempotency_key="k").replayed
