@@ -20,7 +20,7 @@ def test_an_acknowledged_write_survives_once(
 ) -> None:
     clients, rounds = sized(20, 100), sized(3, 50)
     url = own_server.embedded.url
-    service = start_service(url)
+    service = start_service(DATABASE_URL=url)
     ledger = Ledger()
 
     def write(client: Client, number: int) -> None:
