@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from select import POLLIN, poll  # by name: gevent puts a slower poll() into the module
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -31,12 +32,18 @@ class Connection(ext.connection):
         self.behind_pooler = False
         self._on_close: Callable[[], None] | None = on_close
         super().__init__(dsn, async_)
+        self._poller = poll()
+        self._poller.register(self.fileno(), POLLIN)
 
     def is_alive(self) -> bool:
         """Whether the server has not closed the connection, as far as this machine knows: no round trip."""
+        if self.closed:
+            return False
+        if not self._poller.poll(0):
+            return True
         try:
-            # The first poll may read the server's last words, the second its end.
-            return not self.closed and self.poll() == self.poll() == ext.POLL_OK
+            # Something has come: the first poll may read the server's last words, the second its end.
+            return self.poll() == self.poll() == ext.POLL_OK  # type: ignore[no-any-return]
         except psycopg2.Error:
             return False
 
