@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint format migrate faults system pooler bench clean
+.PHONY: help run test lint format migrate faults system pooler peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -31,6 +31,10 @@ system: $(VENV)/installed  ## Test with a real browser and a real pooler (needs 
 pooler: $(VENV)/installed  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
 	@$(BIN)/python -m pytest --pgbouncer --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
+
+peers: $(VENV)/installed $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
+	@echo "Testing the alternatives"
+	@$(BIN)/python -m pytest benchmarks/peers $(ARGS)
 
 bench: $(VENV)/installed $(VENV)/peers/installed  ## Measure taskapi against its alternatives (needs wrk; half an hour)
 	@echo "Measuring; nothing else should run on this machine"

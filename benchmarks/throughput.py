@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.lab import ROOT, Postgres, Server, serve, serve_taskapi
-from benchmarks.peers.commands import command
+from benchmarks.peers.commands import PEERS_PYTHON, command
 from benchmarks.report import Report
 from benchmarks.wrk import Load, load
 from tests.support.service import free_port
@@ -22,8 +22,6 @@ FAR_GOALS = {"fastapi_asyncpg": 1.8, "fastapi_orm": 3.0}
 CONNECTIONS = (1, 16, 100)
 DELAY = 5
 """Milliseconds that each answer of the database takes longer in the second part."""
-
-PEERS_PYTHON = ROOT / ".venv/peers/bin/python"
 
 Loads = dict[tuple[str, int, str], list[Load]]
 

@@ -1,13 +1,12 @@
 """Fixtures of the peers' test: the PostgreSQL of taskapi's own tests, and every implementation in front of it."""
 
-import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from benchmarks.lab import serve, serve_taskapi
-from benchmarks.peers.commands import PEERS, command
+from benchmarks.peers.commands import PEERS, PEERS_PYTHON, command
 from tests.conftest import postgres, template
 from tests.support.server import Server
 from tests.support.service import free_port
@@ -39,9 +38,8 @@ def client(implementation: str, database_url: str) -> Iterator[httpx.Client]:
     else:
         port = free_port()
         environment = {"DATABASE_URL": database_url, "DB_CONNECTIONS": str(CONNECTIONS)}
-        serving = serve(
-            implementation, command(implementation, sys.executable, port, 2, CONNECTIONS), port, environment
-        )
+        line = command(implementation, str(PEERS_PYTHON), port, 2, CONNECTIONS)
+        serving = serve(implementation, line, port, environment)
     with serving as server, httpx.Client(base_url=server.url, timeout=20.0, trust_env=False) as connected:
         yield connected
 
