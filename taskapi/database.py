@@ -44,7 +44,7 @@ RECYCLE = 240
 """Seconds after which a connection is replaced: Neon suspends, and cuts connections silently, after 300 idle ones."""
 
 TRIES = 3
-"""Runs of a statement that the server rolled back for a conflict."""
+"""Runs of a statement that the server rolled back for a conflict, or whose answer was lost where that does no harm."""
 
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 """Where gunicorn.conf.py leaves the folder of the service's connection slots for its workers."""
@@ -82,8 +82,8 @@ class Database:
     def run(self, name: str, parameters: Mapping[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
         """Run the statement `name` as a transaction of its own; return its first row, None when it has none.
 
-        `repeatable` says that running it twice does no harm (a read, or a write with an idempotency key): then it is
-        run once more where the connection was lost before the answer came.
+        `repeatable` says that running it again does no harm (a read, or a write with an idempotency key): then it is
+        run again where the connection was lost before the answer came.
 
         Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced; StatementFailed, which is a defect.
         """
@@ -99,10 +99,9 @@ class Database:
                     if not tries:
                         raise RolledBack from conflict
                 except OutcomeUnknown:
-                    if not repeatable or time.monotonic() >= _deadline.get():
+                    if not repeatable or not tries or time.monotonic() >= _deadline.get():
                         raise
                     log.warning("%s: running it once more, which is safe", name)
-                    repeatable = False
         finally:
             _deadline.reset(token)
             seconds_spent.set(seconds_spent.get() + time.monotonic() - started)

@@ -100,8 +100,9 @@ def crowd(port: int, count: int, work: Callable[[Client, int], None]) -> Iterato
         ending.set()
         for thread in threads:
             thread.join()
-    if errors:
-        raise errors[0]
+        if errors:
+            # Rather than what followed from it, such as a wait in vain.
+            raise errors[0]
 
 
 def at_once(port: int, count: int, work: Callable[[Client, int], Answer]) -> list[Answer]:
