@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 
 from tests.support.envelope import data_of, envelope_of
-from tests.support.hostile import CORPUS, SILENT, SQL, quoted
+from tests.support.hostile import CORPUS, SILENT, quoted
+from tests.support.hostile_bodies import SQL
 from tests.support.load import Client
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
