@@ -8,10 +8,11 @@ import sys
 import time
 from base64 import b64decode
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import pytest
+
+from tests.support.closing import Closing
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -50,7 +51,7 @@ def requires_chromium() -> str:
     pytest.fail("chromium is not installed: apt-get install chromium")
 
 
-class Page:
+class Page(Closing):
     """One page of a browser of its own; what it asked for and what went wrong is kept."""
 
     def __init__(self, folder: Path) -> None:
@@ -83,14 +84,6 @@ class Page:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> "Page":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._process.kill()

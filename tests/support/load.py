@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import orjson
+
+from tests.support.closing import Closing
 
 BROKEN = (OSError, http.client.HTTPException)
 """What a client meets instead of an answer: a connection that is refused, cut or silent."""
@@ -38,19 +39,11 @@ class Answer:
         return self.envelope["data"]
 
 
-class Client:
+class Client(Closing):
     """One connection, opened when it is needed, and kept until the service says that it ends."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-
-    def __enter__(self) -> "Client":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._connection.close()

@@ -2,26 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 
 import psycopg2
 
+from tests.support.closing import Closing
 
-class Sql:
+
+class Sql(Closing):
     """One connection in autocommit, past the service and past any pooler."""
 
     def __init__(self, url: str) -> None:
         self.connection = psycopg2.connect(url)
         self.connection.autocommit = True
-
-    def __enter__(self) -> "Sql":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.connection.close()
