@@ -50,7 +50,7 @@ def main() -> int:
             if options.http:
                 anyio.run(partial(http.serve, server, settings, host=options.host, port=options.port))
             else:
-                anyio.run(stdio.serve, server)
+                anyio.run(partial(stdio.serve, server, patience=settings.request_deadline))
     except (ConfigurationError, EmbeddedError) as error:
         sys.stderr.write(f"taskapi: {error}\n")
         return 1

@@ -2,21 +2,22 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from taskapi.mcp.leniency import Lenient
 from taskapi.schemas import (
+    ACTION_TYPES,
+    DESCRIPTION_LENGTH,
     LONGEST_KEY,
     MAX_PAGE_SIZE,
+    TITLE_LENGTH,
     HistoryQuerySchema,
     Identifier,
-    Strict,
-    TaskCreateSchema,
-    TaskUpdateSchema,
     Text,
     WholeNumber,
     is_idempotency_key,
@@ -28,6 +29,8 @@ MOST = MAX_PAGE_SIZE
 PAGE = 20
 """Tasks or entries on a page, unless the call says how many."""
 
+LONGEST_NUMBER = 20
+"""Digits of a number that may stand for a string."""
 
 PRESENT: dict[str, Any] = {"required": "is required", "null": "must not be null"}
 """What is wrong with an argument that is not there, for every kind."""
@@ -56,7 +59,7 @@ class TaskId(Identifier):
 
 
 class OperationId(fields.String):
-    """The contract's Idempotency-Key, as an argument."""
+    """The contract's Idempotency-Key, as an argument. Some clients make a number of one that is all digits."""
 
     TOLD = {"description": "New for each operation; its retry writes once.", "maxLength": LONGEST_KEY}
 
@@ -66,9 +69,27 @@ class OperationId(fields.String):
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
-        if not (isinstance(value, str) and is_idempotency_key(value)):
+        text = str(value) if type(value) is int and abs(value) < 10**LONGEST_NUMBER else value
+        if not (isinstance(text, str) and is_idempotency_key(text)):
             raise self.make_error("invalid")
-        return value
+        return text
+
+
+class Choice(fields.String):
+    """One of a few words, in any case."""
+
+    default_error_messages = {**PRESENT, "invalid": "must be one of {choices}"}
+
+    def __init__(self, choices: Sequence[str], **options: Any) -> None:
+        # The validator is for the tool's schema.
+        super().__init__(validate=validate.OneOf(choices), **options)
+        self._choices = {choice.lower(): choice for choice in choices}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
+        choice = self._choices.get(value.lower()) if isinstance(value, str) else None
+        if choice is None:
+            raise self.make_error("invalid", choices=", ".join(self._choices.values()))
+        return choice
 
 
 class Cursor(fields.String):
@@ -112,49 +133,71 @@ def _limit() -> Count:
     )
 
 
-class CreateTasks(Strict):
+class NewTask(Lenient):
+    """A task to create."""
+
+    title = Text(longest=TITLE_LENGTH, blank=False, required=True)
+    description = Text(longest=DESCRIPTION_LENGTH)
+
+    @post_load
+    def _whole(self, task: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"title": task["title"], "description": task.get("description")}
+
+
+class CreateTasks(Lenient):
     """New tasks."""
 
-    tasks = _list(fields.Nested(TaskCreateSchema, error_messages=PRESENT))
+    tasks = _list(fields.Nested(NewTask, error_messages=PRESENT))
     operation_id = OperationId(metadata=OperationId.TOLD)
 
 
-class ListTasks(Strict):
+class ListTasks(Lenient):
     """Which page of which tasks."""
 
-    state = fields.String(
-        load_default="all",
-        validate=validate.OneOf(("open", "completed", "all"), error="must be one of {choices}"),
-        error_messages={**PRESENT, "invalid": "must be a string"},
-    )
+    state = Choice(("open", "completed", "all"), load_default="all")
     text = Text(longest=200, blank=False, metadata={"description": "Found in title or description, any case."})
     limit = _limit()
     cursor = Cursor(metadata={"description": "next_cursor of the page before."})
 
 
-class OneTask(Strict):
+class OneTask(Lenient):
     """One task."""
 
     task_id = TaskId(required=True)
 
 
-class UpdateTask(TaskUpdateSchema):
-    """One task, and what to change."""
+class UpdateTask(Lenient):
+    """One task, and what to change.
+
+    Null cannot stand for "no description" here, since many clients send it for what they leave out.
+    """
 
     task_id = TaskId(required=True)
+    title = Text(longest=TITLE_LENGTH, blank=False)
+    description = Text(longest=DESCRIPTION_LENGTH)
+    clear_description = fields.Boolean(
+        load_default=False,
+        truthy={True},
+        falsy={False},
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Remove it."},
+    )
     operation_id = OperationId(metadata=OperationId.TOLD)
 
-    class Meta(Strict.Meta):
-        metadata: Mapping[str, Any] = {}
-
     @validates_schema(skip_on_field_errors=True)
-    def _at_least_one(self, changes: dict[str, Any], **_: Any) -> None:
-        if not changes.keys() & {"title", "description"}:
-            raise ValidationError("must give a title, a description or both")
+    def _at_least_one(self, call: dict[str, Any], **_: Any) -> None:
+        if call["clear_description"] and "description" in call:
+            raise ValidationError("must not be true beside a description", "clear_description")
+        if not (call["clear_description"] or call.keys() & {"title", "description"}):
+            raise ValidationError("must give a title, a description or both; clear_description removes the description")
+
+    @post_load
+    def _changes(self, call: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**call, "description": None} if call.pop("clear_description") else call
 
 
-class ManyTasks(Strict):
-    """Tasks by their ids; one that stands twice counts once."""
+class ManyTasks(Lenient):
+    """Tasks by their ids; one that is repeated counts once."""
 
     task_ids = _list(TaskId())
     operation_id = OperationId(metadata=OperationId.TOLD)
@@ -164,16 +207,17 @@ class ManyTasks(Strict):
         return {**call, "task_ids": list(dict.fromkeys(call["task_ids"]))}
 
 
-class TaskHistory(HistoryQuerySchema):
+class TaskHistory(Lenient, HistoryQuerySchema):
     """Which page of which entries."""
 
     page = Count(load_default=1, validate=validate.Range(min=1, error="must be 1 or more"))
     limit = _limit()
     task_id = TaskId(metadata={"description": "A deleted task's, too."})
+    action_type = Choice(ACTION_TYPES)
 
-    class Meta(Strict.Meta):
+    class Meta(Lenient.Meta):
         exclude = ("offset",)
 
 
-class Nothing(Strict):
+class Nothing(Lenient):
     """No arguments."""

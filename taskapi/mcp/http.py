@@ -4,14 +4,17 @@ import logging
 from ipaddress import ip_address
 from typing import Any
 
+import anyio
 import uvicorn
 from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.errors import ConfigurationError
+from taskapi.mcp.connections import Connection
 from taskapi.settings import Settings
 from taskapi.web.access import Gate
 
@@ -19,29 +22,75 @@ log = logging.getLogger("taskapi.mcp")
 
 PATH = "/mcp"
 
+MOST_REQUESTS = 100
+"""Requests that are answered at once."""
+
 
 class Door:
-    """Lets POST requests through; where API_TOKENS is set, those with one of them."""
+    """Lets POST requests through, with one of API_TOKENS where those are set, and only so many at once."""
 
-    def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, tokens: tuple[str, ...], body_seconds: float) -> None:
         self._app = app
         self._gate = Gate(tokens) if tokens else None
+        self._body_seconds = body_seconds
+        self._serving = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a 401 or 405, or let the application answer."""
+        """Answer with a 401, 405, 408 or 503, or let the application answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif self._gate and not self._gate.opens(Headers(scope=scope).get("Authorization", "")):
-            challenge = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
-            sentence = "Send a valid token in the header: Authorization: Bearer …"
-            await PlainTextResponse(sentence, 401, challenge)(scope, receive, send)
-        elif scope["method"] != "POST":
-            # A GET would open a stream of events, and without sessions nothing ever comes on it.
-            await PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})(
-                scope, receive, send
-            )
+        elif refusal := self._refusal(scope):
+            await refusal(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            self._serving += 1
+            try:
+                await self._app(_with_one_path(scope), _in_time(receive, self._body_seconds), send)
+            except BodyLate:
+                sentence = "The body did not arrive in time; send the request again."
+                await PlainTextResponse(sentence, 408, {"Connection": "close"})(scope, receive, send)
+            finally:
+                self._serving -= 1
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        if self._gate and not self._gate.opens(Headers(scope=scope).get("Authorization", "")):
+            challenge = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
+            return PlainTextResponse("Send a valid token in the header: Authorization: Bearer …", 401, challenge)
+        if scope["method"] != "POST":
+            # A GET would open a stream of events, and without sessions nothing ever comes on it.
+            return PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})
+        if self._serving >= MOST_REQUESTS:
+            return PlainTextResponse("Too many requests at once; send this one again.", 503, {"Retry-After": "1"})
+        return None
+
+
+class BodyLate(Exception):
+    """A request's body did not arrive in time."""
+
+
+def _in_time(receive: Receive, seconds: float) -> Receive:
+    """`receive`, which raises BodyLate where the body takes longer than so many seconds from now on."""
+    deadline = anyio.current_time() + seconds
+    complete = False
+
+    async def receive_in_time() -> Message:
+        nonlocal complete
+        if complete:
+            # What follows the body is the end of the connection, which has no limit.
+            return await receive()
+        try:
+            with anyio.fail_after(deadline - anyio.current_time()):
+                message = await receive()
+        except TimeoutError:
+            raise BodyLate from None
+        complete = not message.get("more_body", False)
+        return message
+
+    return receive_in_time
+
+
+def _with_one_path(scope: Scope) -> Scope:
+    """`/mcp/` is `/mcp`: a redirect would be built from the Host header, and many clients do not follow one."""
+    return {**scope, "path": PATH} if scope["path"] == f"{PATH}/" else scope
 
 
 async def serve(server: Server[Any], settings: Settings, *, host: str, port: int) -> None:
@@ -52,13 +101,14 @@ async def serve(server: Server[Any], settings: Settings, *, host: str, port: int
         application(server, settings, host=host, port=port),
         host=host,
         port=port,
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=100,
         timeout_graceful_shutdown=int(settings.request_deadline) + 5,
     )
-    log.info("MCP at http://%s:%d%s", host, port, PATH)
+    log.info("MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
     await uvicorn.Server(config).serve()
 
 
@@ -66,10 +116,10 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
     """The ASGI application for this address.
 
     A Host must be one of this machine or of TRUSTED_HOSTS, so that no page gets here by a name of its own; an Origin
-    must be one of CORS_ORIGINS or of this server. Who is no browser sends none.
+    must be one of CORS_ORIGINS or of this server. Clients other than browsers send none.
     """
     names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host, *settings.trusted_hosts}
-    own = [f"http://{name}:{port}" for name in names]
+    origins = [*(f"http://{name}:{port}" for name in names), *settings.cors_origins]
     app = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
@@ -77,10 +127,19 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
         max_request_body_size=settings.max_body_bytes,
         transport_security=TransportSecuritySettings(
             allowed_hosts=[*names, *(f"{name}:{port}" for name in names)],
-            allowed_origins=[*own, *settings.cors_origins],
+            allowed_origins=origins,
         ),
     )
-    app.add_middleware(Door, tokens=settings.api_tokens)
+    app.add_middleware(Door, tokens=settings.api_tokens, body_seconds=settings.request_deadline)
+    # The last one added is the first to see a request: a preflight carries no token, and a refusal must be readable.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["POST"],
+        # The protocol's own headers grow with its versions, and one carries each of a tool's arguments.
+        allow_headers=["*"],
+        expose_headers=["MCP-Protocol-Version", "WWW-Authenticate", "Retry-After"],
+    )
     return app
 
 

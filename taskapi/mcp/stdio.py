@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
-from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -17,24 +17,67 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 Item = SessionMessage | Exception
 
 
-async def serve(server: Server[Any]) -> None:
-    """Serve until the client closes stdin. Nothing but answers reaches stdout meanwhile."""
-    async with stdio_server() as (lines, answers), anyio.create_task_group() as tasks:
-        readable, messages = anyio.create_memory_object_stream[Item](0)
-        tasks.start_soon(_sort, lines, readable, answers)
-        await server.run(messages, answers, server.create_initialization_options())
+async def serve(server: Server[Any], *, patience: float) -> None:
+    """Serve until the client closes stdin. Nothing but answers reaches stdout meanwhile.
+
+    Requests that came before the end are still answered, for `patience` seconds at most: the SDK would drop them.
+    """
+    async with stdio_server() as (lines, stdout), anyio.create_task_group() as tasks:
+        messages, readable = anyio.create_memory_object_stream[Item](0)
+        answers, answered = anyio.create_memory_object_stream[SessionMessage](0)
+        session = _Session(patience)
+        tasks.start_soon(session.read, lines, messages, answers.clone())
+        tasks.start_soon(session.write, answered, stdout)
+        await server.run(readable, answers, server.create_initialization_options())
 
 
-async def _sort(lines: Any, readable: MemoryObjectSendStream[Item], answers: Any) -> None:
-    """Pass messages on, and answer what is none: the SDK leaves it without an answer, and its sender waiting."""
-    async with readable:
-        async for item in lines:
-            message = _second_reading(item) if isinstance(item, Exception) else item
-            if message is not None:
-                await readable.send(message)
-            else:
-                error = ErrorData(code=PARSE_ERROR, message="This line is not a JSON-RPC message.")
-                await answers.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+class _Session:
+    """What goes in and out, and which requests have no answer yet."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._open: set[str | int] = set()
+        self._all_answered = anyio.Event()
+
+    async def read(
+        self, lines: Any, messages: ObjectSendStream[Item], answers: ObjectSendStream[SessionMessage]
+    ) -> None:
+        """Pass messages on, and answer what is none: the SDK would leave its sender waiting."""
+        async with messages, answers:
+            async for item in lines:
+                message = _second_reading(item) if isinstance(item, Exception) else item
+                if message is not None:
+                    self._note(message)
+                    await messages.send(message)
+                else:
+                    error = ErrorData(code=PARSE_ERROR, message="This line is not a JSON-RPC message.")
+                    await answers.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
+            # The stream of messages stays open until then, because its end is the end of the server.
+            with anyio.move_on_after(self._patience):
+                while self._open:
+                    self._all_answered = anyio.Event()
+                    await self._all_answered.wait()
+
+    async def write(self, answered: ObjectReceiveStream[SessionMessage], stdout: Any) -> None:
+        """Pass answers on."""
+        async with answered, stdout:
+            async for answer in answered:
+                await stdout.send(answer)
+                if isinstance(answer.message, JSONRPCResponse | JSONRPCError):
+                    self._close(answer.message.id)
+
+    def _note(self, item: SessionMessage) -> None:
+        message = item.message
+        if isinstance(message, JSONRPCRequest):
+            self._open.add(message.id)
+        elif getattr(message, "method", "") == "notifications/cancelled":
+            # A request that was taken back has no answer.
+            self._close((getattr(message, "params", None) or {}).get("requestId"))
+
+    def _close(self, number: Any) -> None:
+        self._open.discard(number)
+        if not self._open:
+            self._all_answered.set()
 
 
 def _second_reading(error: Exception) -> SessionMessage | None:

@@ -180,6 +180,14 @@ class Lines:
         self.exchange(request("initialize", client))
         self.send(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}')
 
+    def end_input(self) -> list[dict[str, Any]]:
+        """Close stdin, which ends the server; return what it answered until then, in that order."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(30)
+        self._reader.join()
+        return [json.loads(self._answers.get_nowait()) for _ in range(self._answers.qsize())]
+
     def close(self) -> int:
         """Close stdin; return the exit code of the server, which that ends. Nothing else was on its stdout."""
         assert self.process.stdin
@@ -198,9 +206,9 @@ def request(method: str, params: Any, number: int = 1) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
 
 
-def call(tool: str, arguments: Any, **meta: Any) -> bytes:
+def call(tool: str, arguments: Any, *, number: int = 1, **meta: Any) -> bytes:
     """A call of a tool."""
-    return request("tools/call", {"name": tool, "arguments": arguments, **meta})
+    return request("tools/call", {"name": tool, "arguments": arguments, **meta}, number)
 
 
 def modern(tool: str, arguments: Any) -> tuple[bytes, dict[str, str]]:

@@ -91,6 +91,8 @@ class Mcp:
         return not result.is_error
 
     def update(self, number: int, changes: dict[str, Any]) -> bool:
+        if "description" in changes and changes["description"] is None:
+            changes = {**{name: changes[name] for name in changes if name != "description"}, "clear_description": True}
         return self._done("update_task", task_id=self.ids[number], **changes)
 
     def set_completed(self, numbers: list[int], is_completed: bool) -> bool:
@@ -174,5 +176,6 @@ def task(chance: random.Random) -> dict[str, Any]:
     def words(most: int) -> str:
         return " ".join(chance.choices(WORDS, k=chance.randint(1, most)))
 
-    description = chance.choice([None, words(6), ""])
+    # Not "", which an agent's client sends for what it leaves out.
+    description = chance.choice([None, words(6)])
     return {"title": words(4), "description": description}

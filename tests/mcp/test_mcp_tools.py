@@ -102,10 +102,11 @@ def test_get_a_task_with_its_history(agent: Agent) -> None:
 def test_update(agent: Agent, module_sql: Sql) -> None:
     (task_id,) = agent.create("title")
     assert agent.answer("update_task", task_id=task_id, description="d")["task"]["title"] == "title"
-    assert agent.answer("update_task", task_id=task_id, description=None)["task"]["description"] is None
+    assert agent.answer("update_task", task_id=task_id, clear_description=True)["task"]["description"] is None
     before = state(module_sql)
     assert "must give a title, a description or both" in agent.refusal("update_task", task_id=task_id)
-    assert "title: must not be null" in agent.refusal("update_task", task_id=task_id, title=None)
+    both = agent.refusal("update_task", task_id=task_id, description="d", clear_description=True)
+    assert "clear_description: must not be true beside a description" in both
     assert "title: must have at most 255" in agent.refusal("update_task", task_id=task_id, title="x" * 256)
     assert state(module_sql) == before
 
@@ -177,21 +178,30 @@ def test_a_task_that_does_not_exist(agent: Agent) -> None:
         ("get_task", {"task_id": 5}, "task_id: must be a UUID"),
         ("get_task", {"task_id": NOBODY, "x": 1}, "x: is not known here"),
         ("list_tasks", {"limit": 101}, "limit: must be from 1 to 100"),
-        ("list_tasks", {"limit": "5"}, "limit: must be a whole number"),
+        ("list_tasks", {"limit": "5 or so"}, "limit: must be a whole number"),
         ("list_tasks", {"limit": True}, "limit: must be a whole number"),
         ("list_tasks", {"limit": 2.5}, "limit: must be a whole number"),
         ("list_tasks", {"state": "done"}, "state: must be one of open, completed, all"),
         ("list_tasks", {"cursor": "bm90IGEgY3Vyc29y"}, "cursor: must be a next_cursor"),
-        ("list_tasks", {"cursor": None}, "cursor: must not be null"),
-        ("list_tasks", {"text": ""}, "text: must not be empty"),
-        ("create_tasks", {"tasks": {"title": "x"}}, "tasks: must be an array"),
+        ("list_tasks", {"text": " "}, "text: must not be empty"),
+        ("create_tasks", {}, "tasks: is required"),
+        ("create_tasks", {"tasks": None}, "tasks: is required"),
+        ("create_tasks", {"tasks": ""}, "tasks: must be an array"),
+        ("create_tasks", {"tasks": [None]}, "tasks[0]: must not be null"),
         ("create_tasks", {"tasks": ["x"]}, "tasks[0]: must be a JSON object"),
         ("create_tasks", {"tasks": [{"title": 5}]}, "tasks[0].title: must be a string"),
-        ("create_tasks", {"tasks": [{"title": "x"}], "operation_id": ""}, "operation_id: must be a string of 1 to 255"),
+        ("create_tasks", {"tasks": [{"title": ""}]}, "tasks[0].title: must not be empty"),
+        (
+            "create_tasks",
+            {"tasks": [{"title": "x"}], "operation_id": "é"},
+            "operation_id: must be a string of 1 to 255",
+        ),
         ("complete_tasks", {"task_ids": [NOBODY, "x"]}, "task_ids[1]: must be a UUID"),
-        ("delete_tasks", {"task_ids": NOBODY}, "task_ids: must be an array"),
+        ("delete_tasks", {"task_ids": 5}, "task_ids[0]: must be a UUID"),
+        ("update_task", {"task_id": NOBODY, "clear_description": "maybe"}, "clear_description: must be true or false"),
         ("task_history", {"page": 0}, "page: must be 1 or more"),
-        ("task_history", {"action_type": "created"}, "action_type: must be one of CREATED"),
+        ("task_history", {"action_type": "made"}, "action_type: must be one of CREATED"),
+        ("task_history", {"action_type": 5}, "action_type: must be one of CREATED"),
         ("weekly_stats", {"week": 1}, "week: is not known here"),
     ],
 )
@@ -243,7 +253,7 @@ def test_annotations_are_true(agent: Agent, module_sql: Sql) -> None:
         "weekly_stats": {},
         "complete_tasks": {"task_ids": [a, b]},
         "reopen_tasks": {"task_ids": [a, b]},
-        "update_task": {"task_id": a, "title": "z", "description": None},
+        "update_task": {"task_id": a, "title": "z", "clear_description": True},
         "delete_tasks": {"task_ids": [a, b]},
     }
     told = {tool.name: tool.annotations for tool in agent.tools()}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.mcp.agent import COMMAND, HttpServer, Lines, call, environment, modern, request, stdio_agent
 from tests.support.folders import short_folder
+from tests.support.sql import Sql
 
 LIST = request("tools/list", {})
 
@@ -226,9 +227,24 @@ def test_hostile_bodies_end_nothing(start_http: Callable[..., HttpServer]) -> No
 # Starting and ending
 
 
-def test_stdin_closed_is_the_end(lines: Lines) -> None:
+def test_what_came_before_the_end_of_stdin_is_answered(lines: Lines, sql: Sql) -> None:
     lines.shake_hands()
-    lines.send(call("create_tasks", {"tasks": [{"title": "the last one"}]}))
+    for number in range(2, 12):
+        lines.send(call("create_tasks", {"tasks": [{"title": f"task {number}"}]}, number=number))
+    answers = lines.end_input()
+    assert sorted(answer["id"] for answer in answers) == list(range(2, 12))
+    assert sql.value("SELECT count(*) FROM tasks") == 10
+
+
+def test_a_call_that_was_taken_back_does_not_keep_the_server(lines: Lines, sql: Sql, database_url: str) -> None:
+    lines.shake_hands()
+    (task_id,) = sql.rows("SELECT gen_random_uuid()::text")[0]
+    with Sql(database_url) as other, other.transaction():
+        other.execute("LOCK TABLE tasks")
+        lines.send(call("get_task", {"task_id": task_id}, number=2))
+        lines.send(b'{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}')
+        assert lines.exchange(request("ping", {}, number=3))["id"] == 3
+    assert [answer for answer in lines.end_input() if answer["id"] != 2] == []
 
 
 def test_the_development_database_is_shared(tmp_path: Path) -> None:

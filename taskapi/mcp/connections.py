@@ -1,0 +1,56 @@
+"""HTTP connections that cannot shut others out: each has limited time for a request, and only so many may wait."""
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_SECONDS = 20.0
+"""How long a connection may take for the head of its next request, from its start or from the last answer on."""
+
+MOST_WAITING = 500
+"""Connections without a request. With one more, the one that has waited longest is closed."""
+
+
+class Connection(H11Protocol):
+    """uvicorn's own, which waits for a request as long as its client likes."""
+
+    # In the order in which they began to wait. An event loop is one thread, and a process has one server.
+    _waiting: ClassVar[dict["Connection", asyncio.TimerHandle]] = {}
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        """Wait no more once a request's head is there."""
+        super().handle_events()
+        if self._is_serving():
+            self._wait_no_more()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request: for the rest of this one's body too, which nobody reads."""
+        super().on_response_complete()
+        if not self._is_serving() and not self.transport.is_closing():
+            self._wait()
+
+    def _is_serving(self) -> bool:
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _wait(self) -> None:
+        self._wait_no_more()
+        # Not close(), which would wait for a client that reads nothing.
+        self._waiting[self] = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        if len(self._waiting) > MOST_WAITING:
+            next(iter(self._waiting)).transport.abort()
+
+    def _wait_no_more(self) -> None:
+        if timer := self._waiting.pop(self, None):
+            timer.cancel()
