@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 ACTION_TYPES = ("CREATED", "UPDATED", "DELETED", "COMPLETED", "INCOMPLETED")
 POPUPS = ("TASK_CREATED", "TASK_UPDATED", "TASK_COMPLETED", "TASK_INCOMPLETE", "TASK_DELETED")
+
+CODES: dict[str, tuple[tuple[str, ...], str]] = {
+    "ActionType": (ACTION_TYPES, "What a change did to its task."),
+    "Popup": (POPUPS, "Which SweetAlert2 dialog to show after a write."),
+}
+"""Lists of words that the document has as components of their own: name, words, description."""
 
 TITLE_LENGTH = 255
 DESCRIPTION_LENGTH = 5000
@@ -15,7 +21,10 @@ PAGE_SIZE = 10
 MAX_PAGE_SIZE = 100
 
 STORABLE = r"^[^\u0000]*$"
-STORABLE_AND_NOT_BLANK = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+WHITE_SPACE = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What str.strip() takes away. Spelled out, because \\s is another set in JavaScript's patterns than in Python's."""
+STORABLE_AND_NOT_BLANK = rf"^[^\u0000]*[^\u0000{WHITE_SPACE}][^\u0000]*$"
+NOT_BLANK = "Must have a character that is not white space."
 
 UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_KEY = 255
@@ -85,6 +94,15 @@ class Identifier(fields.UUID):
         return UUID_PATTERN.fullmatch(value) is not None
 
 
+class Code(fields.String):
+    """One of the words of CODES[component]. `only`: always this one."""
+
+    def __init__(self, component: str, *, only: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.component = component
+        self.only = only
+
+
 class Strict(Schema):
     """Refuses what it does not know."""
 
@@ -94,17 +112,27 @@ class Strict(Schema):
     error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
 
 
+class Query(Strict):
+    """The parameters of a query string."""
+
+    EMPTY_IS_ABSENT: ClassVar[frozenset[str]] = frozenset()
+    """Those that a form may send without a value: `offset=` counts as not given. Empty, any other breaks its rule."""
+
+
 class TaskCreateSchema(Strict):
     """A new task."""
 
-    title = Text(longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": "Stored as sent."})
-    description = Text(longest=DESCRIPTION_LENGTH, allow_none=True, load_default=None)
+    title = Text(
+        longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": f"{NOT_BLANK} Stored as sent."}
+    )
+    # A function: a `default` in the document makes generators of clients demand the field.
+    description = Text(longest=DESCRIPTION_LENGTH, allow_none=True, load_default=lambda: None)
 
 
 class TaskUpdateSchema(Strict):
     """What to change: the title, the description or both."""
 
-    title = Text(longest=TITLE_LENGTH, blank=False, metadata={"description": "Absent: stays as it is."})
+    title = Text(longest=TITLE_LENGTH, blank=False, metadata={"description": f"{NOT_BLANK} Absent: stays as it is."})
     description = Text(
         longest=DESCRIPTION_LENGTH, allow_none=True, metadata={"description": "Absent: stays as it is; null: cleared."}
     )
@@ -115,8 +143,10 @@ class TaskUpdateSchema(Strict):
             raise ValidationError("must give a title, a description or both")
 
 
-class HistoryQuerySchema(Strict):
+class HistoryQuerySchema(Query):
     """Which page of which entries."""
+
+    EMPTY_IS_ABSENT = frozenset({"offset", "task_id", "action_type"})
 
     page = WholeNumber(
         validate=validate.Range(min=1, error="must be 1 or more"),
@@ -132,7 +162,8 @@ class HistoryQuerySchema(Strict):
         metadata={"description": "Entries to leave out, instead of `page`."},
     )
     task_id = Identifier(metadata={"description": "Only this task's entries, also a deleted one's."})
-    action_type = fields.String(
+    action_type = Code(
+        "ActionType",
         validate=validate.OneOf(ACTION_TYPES, error="must be one of {choices}"),
         metadata={"description": "Only entries of this action."},
     )
@@ -170,29 +201,36 @@ def _time(description: str, **options: Any) -> fields.DateTime:
     return fields.DateTime(required=True, metadata={"description": description}, **options)
 
 
-class TaskSchema(Schema):
+class Answer(Schema):
+    """What goes out. A later version may add fields: clients ignore those that they do not know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class TaskSchema(Answer):
     """A task. Times are RFC 3339 in UTC, with microseconds."""
 
     id = fields.UUID(required=True)
-    title = fields.String(required=True, metadata={"minLength": 1, "maxLength": TITLE_LENGTH})
-    description = fields.String(required=True, allow_none=True, metadata={"maxLength": DESCRIPTION_LENGTH})
+    title = fields.String(required=True)
+    description = fields.String(required=True, allow_none=True)
     is_completed = fields.Boolean(required=True)
     created_at = _time("When it was created.")
     updated_at = _time("When it last changed.")
     completed_at = _time("When it was completed; null while it is not.", allow_none=True)
 
 
-class HistoryEntrySchema(Schema):
+class HistoryEntrySchema(Answer):
     """One change of one task."""
 
     history_id = fields.UUID(required=True)
     task_id = fields.UUID(required=True)
-    action_type = fields.String(required=True, validate=validate.OneOf(ACTION_TYPES))
+    action_type = Code("ActionType", required=True)
     description = fields.String(required=True, metadata={"description": "What changed, for people."})
     timestamp = _time("The task's `updated_at` after the change.")
 
 
-class PaginationSchema(Schema):
+class PaginationSchema(Answer):
     """Where the page stands in its selection."""
 
     total_count = fields.Integer(required=True)
@@ -203,14 +241,14 @@ class PaginationSchema(Schema):
     has_prev = fields.Boolean(required=True)
 
 
-class HistoryPageSchema(Schema):
+class HistoryPageSchema(Answer):
     """A page of the history, newest entry first."""
 
     items = fields.List(fields.Nested(HistoryEntrySchema), required=True)
     pagination = fields.Nested(PaginationSchema, required=True)
 
 
-class WeeklyStatsSchema(Schema):
+class WeeklyStatsSchema(Answer):
     """The figures of the week, of tasks that exist, from one snapshot."""
 
     tasks_created_this_week = fields.Integer(required=True)
@@ -222,7 +260,7 @@ class WeeklyStatsSchema(Schema):
     week_end = _time("Sunday of the same week, 23:59:59Z.")
 
 
-class HealthSchema(Schema):
+class HealthSchema(Answer):
     """The service itself."""
 
     status = fields.String(required=True)
@@ -230,72 +268,104 @@ class HealthSchema(Schema):
     version = fields.String(required=True)
 
 
-class ReadySchema(Schema):
+class ReadySchema(Answer):
     """The service and its database."""
 
     status = fields.String(required=True)
     schema = fields.String(required=True, metadata={"description": "The migration that the database is at."})
 
 
-class Envelope(Schema):
-    """What every answer has."""
-
-    success = fields.Boolean(required=True, metadata={"enum": [True]})
-    data: fields.Field[Any] = fields.Raw(required=True)
-    popup = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"enum": [*POPUPS, None], "description": "The SweetAlert2 code of a write, null for a read."},
+def _always(value: bool | None) -> fields.Raw:
+    """A key whose value never differs."""
+    return fields.Raw(
+        required=True, metadata={"type": "null"} if value is None else {"type": "boolean", "const": value}
     )
-    error = fields.Raw(required=True, metadata={"type": "null"})
 
 
-class TaskAnswerSchema(Envelope):
+class Success(Answer):
+    """What every success answers. A write has its code instead of the null in `popup`."""
+
+    success = _always(True)
+    data: fields.Field[Any] = fields.Raw(required=True)
+    popup: fields.Field[Any] = _always(None)
+    error = _always(None)
+
+
+def _popup(code: str) -> Code:
+    return Code("Popup", only=code, required=True)
+
+
+class TaskAnswerSchema(Success):
     """One task."""
 
     data = fields.Nested(TaskSchema, required=True)
 
 
-class TaskListAnswerSchema(Envelope):
+class TaskListAnswerSchema(Success):
     """Every task."""
 
     data = fields.List(fields.Nested(TaskSchema), required=True)
 
 
-class DeletedAnswerSchema(Envelope):
+class TaskCreatedAnswerSchema(TaskAnswerSchema):
+    """The new task."""
+
+    popup = _popup("TASK_CREATED")
+
+
+class TaskUpdatedAnswerSchema(TaskAnswerSchema):
+    """The task after the change."""
+
+    popup = _popup("TASK_UPDATED")
+
+
+class TaskCompletedAnswerSchema(TaskAnswerSchema):
+    """The completed task."""
+
+    popup = _popup("TASK_COMPLETED")
+
+
+class TaskIncompleteAnswerSchema(TaskAnswerSchema):
+    """The reopened task."""
+
+    popup = _popup("TASK_INCOMPLETE")
+
+
+class TaskDeletedAnswerSchema(Success):
     """Nothing: the task is gone."""
 
-    data = fields.Raw(required=True, metadata={"type": "null"})
+    data = _always(None)
+    popup = _popup("TASK_DELETED")
 
 
-class HistoryAnswerSchema(Envelope):
+class HistoryAnswerSchema(Success):
     """A page of the history."""
 
     data = fields.Nested(HistoryPageSchema, required=True)
 
 
-class StatsAnswerSchema(Envelope):
+class StatsAnswerSchema(Success):
     """The week's figures."""
 
     data = fields.Nested(WeeklyStatsSchema, required=True)
 
 
-class HealthAnswerSchema(Envelope):
+class HealthAnswerSchema(Success):
     """The service is up."""
 
     data = fields.Nested(HealthSchema, required=True)
 
 
-class ReadyAnswerSchema(Envelope):
+class ReadyAnswerSchema(Success):
     """The service can serve."""
 
     data = fields.Nested(ReadySchema, required=True)
 
 
-class ErrorSchema(Schema):
+class FailureSchema(Answer):
     """What every failure answers."""
 
-    success = fields.Boolean(required=True, metadata={"enum": [False]})
-    data = fields.Raw(required=True, metadata={"type": "null"})
-    popup = fields.Raw(required=True, metadata={"type": "null"})
+    success = _always(False)
+    data = _always(None)
+    popup = _always(None)
     error = fields.String(required=True, metadata={"description": "One sentence for people: what is wrong."})

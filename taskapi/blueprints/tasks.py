@@ -8,10 +8,14 @@ from flask import Response
 
 from taskapi.repository import Written
 from taskapi.schemas import (
-    DeletedAnswerSchema,
     TaskAnswerSchema,
+    TaskCompletedAnswerSchema,
+    TaskCreatedAnswerSchema,
     TaskCreateSchema,
+    TaskDeletedAnswerSchema,
+    TaskIncompleteAnswerSchema,
     TaskListAnswerSchema,
+    TaskUpdatedAnswerSchema,
     TaskUpdateSchema,
 )
 from taskapi.web import examples
@@ -26,7 +30,7 @@ tasks = Blueprint("Tasks", __name__, url_prefix="/api/v1/tasks", description="Cr
 @tasks.idempotent
 @tasks.answers(
     201,
-    TaskAnswerSchema,
+    TaskCreatedAnswerSchema,
     example=examples.success(examples.TASK, "TASK_CREATED"),
     headers={**examples.LOCATION, **examples.REPLAYED},
     errors=(400, 413, 415),
@@ -54,7 +58,10 @@ def list_tasks() -> Response:
 @tasks.get("/<task_id:task_id>")
 @tasks.answers(200, TaskAnswerSchema, example=examples.success(examples.TASK), errors=(404,))
 def get_task(task_id: UUID) -> Response:
-    """Get a task"""
+    """Get a task
+
+    As it stands now; what happened to it before is in the history.
+    """
     return success(tasks.repository.get_task(task_id=task_id))
 
 
@@ -63,7 +70,7 @@ def get_task(task_id: UUID) -> Response:
 @tasks.idempotent
 @tasks.answers(
     200,
-    TaskAnswerSchema,
+    TaskUpdatedAnswerSchema,
     example=examples.success(examples.UPDATED, "TASK_UPDATED"),
     headers=examples.REPLAYED,
     errors=(400, 404, 413, 415),
@@ -81,7 +88,7 @@ def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Resp
 @tasks.idempotent
 @tasks.answers(
     200,
-    DeletedAnswerSchema,
+    TaskDeletedAnswerSchema,
     example=examples.success(None, "TASK_DELETED"),
     headers=examples.REPLAYED,
     errors=(404,),
@@ -99,7 +106,7 @@ def delete_task(task_id: UUID, key: str | None) -> Response:
 @tasks.idempotent
 @tasks.answers(
     200,
-    TaskAnswerSchema,
+    TaskCompletedAnswerSchema,
     example=examples.success(examples.COMPLETED, "TASK_COMPLETED"),
     headers=examples.REPLAYED,
     errors=(404,),
@@ -117,7 +124,7 @@ def complete_task(task_id: UUID, key: str | None) -> Response:
 @tasks.idempotent
 @tasks.answers(
     200,
-    TaskAnswerSchema,
+    TaskIncompleteAnswerSchema,
     example=examples.success(examples.TASK, "TASK_INCOMPLETE"),
     headers=examples.REPLAYED,
     errors=(404,),

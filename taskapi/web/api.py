@@ -1,21 +1,18 @@
-"""The OpenAPI document, made once at the start, and the ReDoc page that shows it."""
+"""flask-smorest with our answers to errors, the OpenAPI document, and the ReDoc page that shows it."""
 
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import flask
 import flask_smorest
-import orjson
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
-from taskapi import __version__
 from taskapi.blueprints import BLUEPRINTS
-from taskapi.schemas import ErrorSchema, Identifier
+from taskapi.schemas import FailureSchema, Identifier
+from taskapi.web import document
 from taskapi.web.errors import http_failure
-from taskapi.web.parsing import EMPTY_IS_ABSENT
 
 DOCS_FOLDER = Path(__file__).parent / "docs"
 
@@ -25,39 +22,21 @@ DOCS_POLICY = (
 )
 """What ReDoc needs: its own script, a search worker made from a blob, and inline styles."""
 
-DESCRIPTION = """\
-Tasks, their complete history, and the figures of the week.
-
-Every answer has the same four keys:
-
-| key | success | failure |
-|---|---|---|
-| `success` | `true` | `false` |
-| `data` | an object, an array or null | null |
-| `popup` | the SweetAlert2 code of a write, null for a read | null |
-| `error` | null | one sentence; for invalid input `field: message`, joined by `; ` |
-
-Times are RFC 3339 in UTC with microseconds. Unknown fields and parameters are refused, wrong types never converted.
-
-**Safe retries.** A write may carry an `Idempotency-Key`. Sent again with the same key, the same request writes nothing,
-and is answered as it was the first time.
-"""
-
 
 class TaskIdConverter(BaseConverter):
-    """A task's id in a path. What is no UUID is answered with 422, where Werkzeug's own converter would say 404."""
+    """The task_id in a path. An invalid UUID is answered with 422, where Werkzeug's own converter would say 404."""
 
     def to_python(self, value: str) -> UUID:
-        """Raises UnprocessableEntity for what is no UUID."""
+        """Raises UnprocessableEntity for an invalid UUID."""
         if not Identifier.matches(value):
-            raise UnprocessableEntity(f"id: {Identifier.default_error_messages['invalid_uuid']}")
+            raise UnprocessableEntity(f"task_id: {Identifier.default_error_messages['invalid_uuid']}")
         return UUID(value)
 
 
 class Api(flask_smorest.Api):
     """flask-smorest's Api, with our answers to errors."""
 
-    ERROR_SCHEMA = ErrorSchema
+    ERROR_SCHEMA = FailureSchema
     # Each operation lists its own errors.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
@@ -68,31 +47,14 @@ class Api(flask_smorest.Api):
 
 def init_api(app: Flask) -> None:
     """Register the blueprints, /api/openapi.json and /api/docs."""
-    app.config.update(API_TITLE="taskapi", API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     app.url_map.converters["task_id"] = TaskIdConverter
     # A redirect to the path without its doubled or last slash would be built from the Host header.
     app.url_map.merge_slashes = False
-    api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}, "servers": [{"url": "/"}]})
+    api = Api(app, spec_kwargs=document.configure(app))
     api.register_converter(TaskIdConverter, lambda _: {"type": "string", "format": "uuid"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
-    app.register_blueprint(_docs(_spec(api)))
-
-
-def _spec(api: Api) -> bytes:
-    api.spec.components.security_scheme(
-        "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
-    )
-    spec: dict[str, Any] = api.spec.to_dict()
-    # marshmallow has no word for "at least one of them", nor for a parameter without a value.
-    spec["components"]["schemas"]["TaskUpdate"]["minProperties"] = 1
-    for parameter in spec["paths"]["/api/v1/history"]["get"]["parameters"]:
-        if parameter["name"] in EMPTY_IS_ABSENT:
-            parameter["allowEmptyValue"] = True
-    for path, operations in spec["paths"].items():
-        for name in operations.keys() & {"get", "post", "put", "patch", "delete"}:
-            operations[name]["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]
-    return orjson.dumps(spec)
+    app.register_blueprint(_docs(document.render(api)))
 
 
 def _docs(spec: bytes) -> flask.Blueprint:

@@ -10,12 +10,12 @@ from marshmallow import Schema
 from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
-from taskapi.schemas import ErrorSchema, IdempotencyKeySchema
+from taskapi.schemas import FailureSchema, IdempotencyKeySchema
 from taskapi.web import examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-READERS = {"json": parsing.body, "query": parsing.query}
+READERS: dict[str, Callable[[Any], Any]] = {"json": parsing.body, "query": parsing.query}
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -74,7 +74,7 @@ class Blueprint(flask_smorest.Blueprint):
         def decorator(view: View) -> View:
             documented = document(view)
             for code in sorted({422, 500, *errors} if alone else {401, 422, 500, 503, *errors}):
-                documented = self.alt_response(code, schema=ErrorSchema, **examples.ERRORS[code])(documented)
+                documented = self.alt_response(code, schema=FailureSchema, **examples.ERRORS[code])(documented)
             operation = {"operationId": view.__name__}
             return cast(View, _documented(view, self.doc(**operation)(documented)))
 

@@ -10,7 +10,7 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnprocessableEntity, UnsupportedMediaType
 
-from taskapi.schemas import LONGEST_KEY, is_idempotency_key
+from taskapi.schemas import LONGEST_KEY, Query, is_idempotency_key
 
 LONGEST_NAME = 60
 """Characters of a field's name that an error repeats."""
@@ -18,8 +18,8 @@ LONGEST_NAME = 60
 MOST_ERRORS = 10
 """Fields that an error names."""
 
-EMPTY_IS_ABSENT = {"offset", "task_id", "action_type"}
-"""Filters that a form may send without a value."""
+SEVERAL_KEYS = "HTTP_taskapi.several_keys"
+"""In the WSGI environment of a request with more than one Idempotency-Key header."""
 
 
 def body(schema: Schema) -> Any:
@@ -48,21 +48,26 @@ def body(schema: Schema) -> Any:
     return _loaded(schema, _json(text), "body")
 
 
-def query(schema: Schema) -> Any:
+def query(schema: Query) -> Any:
     """The query string, as `schema` loads it. Raises UnprocessableEntity where it breaks a rule."""
     values = {}
     for name, given in request.args.lists():
         if len(given) > 1:
             raise UnprocessableEntity(_sentence({name: "must be given once"}))
-        if given[0] or name not in EMPTY_IS_ABSENT:
+        if given[0] or name not in schema.EMPTY_IS_ABSENT:
             values[name] = given[0]
     return _loaded(schema, values, "query")
 
 
 def idempotency_key() -> str | None:
-    """The Idempotency-Key, None without one. Raises UnprocessableEntity where it is not one."""
-    key: str | None = request.headers.get("Idempotency-Key")
-    if key is not None and not is_idempotency_key(key):
+    """The Idempotency-Key, None without one. Raises UnprocessableEntity where it is not one, or where there are two."""
+    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return None
+    # Set by gunicorn.conf.py: the key itself does not tell, since it may hold a comma.
+    if SEVERAL_KEYS in request.environ:
+        raise UnprocessableEntity("Idempotency-Key: must be given once")
+    if not is_idempotency_key(key):
         raise UnprocessableEntity(f"Idempotency-Key: must be 1 to {LONGEST_KEY} printable ASCII characters")
     return key
 

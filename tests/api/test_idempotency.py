@@ -1,5 +1,6 @@
 """Safe retries: the same request with the same Idempotency-Key writes once, and is answered as it was."""
 
+import re
 import socket
 import threading
 from collections import Counter
@@ -126,6 +127,33 @@ def test_any_printable_ascii_is_a_key(client: httpx.Client, key: str) -> None:
     request = Request(client, "create", "")
     first = request.send(key=key)
     assert_replayed(request.send(key=key), first)
+
+
+@pytest.mark.parametrize("keys", [["a", "b"], ["a", "a"], ["a", ""], ["a"] * 3, ["a,b", "c"]], ids=str)
+def test_two_keys_are_422(write: Request, written: Callable[[], Any], keys: list[str]) -> None:
+    headers = [("Idempotency-Key", f"{write.key}{key}" if key else "") for key in keys]
+    body = {"json": write.body} if write.body is not None else {}
+    before = written()
+    answer = write.client.request(write.method, write.path, headers=headers, **body)
+    assert error_of(answer, 422) == "Idempotency-Key: must be given once"
+    assert written() == before
+
+
+def test_one_key_may_hold_a_comma_and_other_headers_may_come_twice(client: httpx.Client) -> None:
+    key = f"a,b {uuid4()}"
+    others = [("Accept", "a/b"), ("Accept", "c/d"), ("X-Request-Id", "one"), ("X-Request-Id", "two")]
+    for replayed in (None, "true"):
+        answer = client.post("/tasks", json={"title": "x"}, headers=[("Idempotency-Key", key), *others])
+        data_of(answer, 201, "TASK_CREATED")
+        assert answer.headers.get("Idempotency-Replayed") == replayed
+        # Two request ids are none: the service makes its own.
+        assert re.fullmatch("[0-9a-f]{32}", answer.headers["X-Request-Id"])
+
+
+def test_no_header_of_a_client_looks_like_two_keys(client: httpx.Client) -> None:
+    for name in ("taskapi.several_keys", "TASKAPI.SEVERAL_KEYS", "taskapi.several-keys"):
+        answer = client.post("/tasks", json={"title": "x"}, headers={"Idempotency-Key": str(uuid4()), name: ""})
+        data_of(answer, 201, "TASK_CREATED")
 
 
 def test_a_write_that_changed_nothing_leaves_its_key_free(

@@ -58,6 +58,12 @@ def test_each_token_opens(stranger: httpx.Client, token: str, method: str, path:
         envelope_of(answer)
 
 
+def test_two_tokens_in_two_headers_are_none(stranger: httpx.Client) -> None:
+    for tokens in (TOKENS, [TOKENS[0], TOKENS[0]], [TOKENS[0], "wrong"], ["wrong", TOKENS[0]]):
+        headers = [("Authorization", f"Bearer {token}") for token in tokens]
+        assert_refused(stranger.get("/api/v1/tasks", headers=headers))
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

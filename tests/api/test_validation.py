@@ -192,7 +192,7 @@ NOT_IDS = {
 def test_an_id_that_is_no_uuid_is_422(client: httpx.Client, service: Service, task_id: str) -> None:
     for method, suffix in TASK_PATHS:
         data = raw.sized(method, f"/api/v1/tasks/{task_id}{suffix}", b'{"title": "x"}')
-        assert fields_of(error_of(raw.send(service.port, data), 422)) == {"id"}
+        assert fields_of(error_of(raw.send(service.port, data), 422)) == {"task_id"}
 
 
 NOT_NUMBERS = ["", "x", "1.5", "1.0", "1e1", "0x1", "1_0", "%201", "1%20", "%2B1", "+1", "-1", "1%0A", "%D9%A1", "NaN"]

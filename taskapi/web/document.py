@@ -1,0 +1,99 @@
+"""The OpenAPI document, made once at the start: what flask-smorest makes of the views and schemas, and the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import flask_smorest
+import orjson
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from flask import Flask
+from marshmallow.fields import Field
+
+from taskapi import __version__
+from taskapi.schemas import CODES, Code, Query
+from taskapi.web import examples
+from taskapi.web.samples import samples
+
+INFO = {
+    "summary": "The backend of a task manager.",
+    "description": (Path(__file__).parent / "docs/introduction.md").read_text(encoding="utf-8"),
+    "contact": {"name": "The operators of this service"},
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+IN_PATHS = {"task_id": {"description": "The task's id.", "example": examples.TASK_ID}}
+"""What flask-smorest cannot know of the parameters in paths."""
+
+
+def configure(app: Flask) -> dict[str, Any]:
+    """Set what flask-smorest reads from the configuration; return what its Api takes as `spec_kwargs`."""
+    app.config.update(API_TITLE="taskapi", API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
+    return {"info": INFO, "servers": [{"url": "/"}], "marshmallow_plugin": Plugin()}
+
+
+def render(api: flask_smorest.Api) -> bytes:
+    """The document as JSON, with all blueprints that are registered."""
+    api.spec.components.security_scheme(
+        "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
+    )
+    for name, (words, description) in CODES.items():
+        api.spec.components.schema(name, {"type": "string", "enum": list(words), "description": description})
+    spec: dict[str, Any] = api.spec.to_dict()
+    schemas = spec["components"]["schemas"]
+    # Of flask-smorest's own pagination, which we do not use.
+    del schemas["PaginationMetadata"]
+    # marshmallow has no word for "at least one of them".
+    schemas["TaskUpdate"]["minProperties"] = 1
+    for path, operations in spec["paths"].items():
+        shared = operations.get("parameters", [])
+        for parameter in shared:
+            parameter.update(IN_PATHS[parameter["name"]])
+        for method in operations.keys() & METHODS:
+            operation = operations[method]
+            parameters = [*shared, *operation.get("parameters", [])]
+            operation["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]
+            operation["x-codeSamples"] = samples(method, path, {**operation, "parameters": parameters})
+    return orjson.dumps(spec)
+
+
+class Converter(OpenAPIConverter):
+    """From marshmallow's fields to JSON Schema, with what apispec does not know."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_attribute_function(_constant)  # type: ignore[no-untyped-call]
+        self.add_attribute_function(_code)  # type: ignore[no-untyped-call]
+        self.add_parameter_attribute_function(_empty_value)
+
+
+class Plugin(MarshmallowPlugin):
+    """apispec's plugin, with our converter."""
+
+    Converter = Converter
+
+
+def _constant(converter: Any, field: Field[Any], **_: Any) -> dict[str, Any]:
+    """apispec knows no `const`."""
+    return {"const": field.metadata["const"]} if "const" in field.metadata else {}
+
+
+def _code(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A list of words is a component; a field with only one of them says so beside it."""
+    if not isinstance(field, Code):
+        return {}
+    component = {"$ref": f"#/components/schemas/{field.component}"}
+    if field.only:
+        # allOf, because generators of clients overlook what stands beside a $ref.
+        return {"allOf": [component], "const": field.only}
+    description = {name: ret[name] for name in ("description",) if name in ret}
+    ret.clear()
+    return {**component, **description}
+
+
+def _empty_value(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    if isinstance(field.parent, Query) and ret["name"] in field.parent.EMPTY_IS_ABSENT:
+        return {"allowEmptyValue": True, "description": f"{ret['description']} Empty counts as absent."}
+    return {}
