@@ -24,8 +24,8 @@ faults: $(VENV)/installed  ## Make every fault happen as often as docs/operation
 	@echo "Making faults happen, at length"
 	@$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
-system: $(VENV)/installed  ## Test with a real browser and a real pooler (needs chromium and pgbouncer)
-	@echo "Running the tests with a browser and a pooler"
+system: $(VENV)/installed  ## Test with a real browser, a generated client and a real pooler (needs chromium, npm and pgbouncer)
+	@echo "Running the tests with a browser, a generated client and a pooler"
 	@$(BIN)/python -m pytest tests/system $(ARGS)
 
 pooler: $(VENV)/installed  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
