@@ -162,7 +162,7 @@ class HistoryQuerySchema(Query):
         metadata={"description": "Entries to leave out, instead of `page`."},
     )
     task_id = Identifier(metadata={"description": "Only this task's entries, also a deleted one's."})
-    action_type = Code(
+    action_type: fields.String = Code(
         "ActionType",
         validate=validate.OneOf(ACTION_TYPES, error="must be one of {choices}"),
         metadata={"description": "Only entries of this action."},

@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 SERVER = "http://localhost:8000"
-"""Where `make run` serves. The docs page puts the address in its place under which it was opened itself."""
+"""Where `make run` serves. The docs page puts its own address in its place."""
 
 
 def samples(method: str, path: str, operation: dict[str, Any]) -> list[dict[str, str]]:
-    """The operation's `x-codeSamples`, which ReDoc shows (https://redocly.com/docs-legacy/api-reference-docs/specification-extensions/x-code-samples).
+    """The operation's `x-codeSamples`, an extension that ReDoc shows.
 
     `path` is filled with the examples of its parameters, the query string with those that have one.
     """

@@ -36,4 +36,6 @@ async function show() {
   );
 }
 
-show();
+show().catch((error) => {
+  document.getElementById("reference").textContent = `The reference cannot be shown: ${error.message}`;
+});
