@@ -39,7 +39,7 @@ def _fetch(method: str, url: str, body: Any, keyed: bool) -> str:
     options = [f'method: "{method}"'] if method != "GET" else []
     options += [f"headers: {{ {', '.join(headers)} }}"] if headers else []
     options += [f"body: JSON.stringify({json.dumps(body, ensure_ascii=False)})"] if body is not None else []
-    key = "const key = crypto.randomUUID(); // a retry sends the same one\n" if keyed else ""
+    key = "// A retry sends the same key.\nconst key = crypto.randomUUID();\n" if keyed else ""
     passed = ", {\n" + "".join(f"  {option},\n" for option in options) + "}" if options else ""
     return (
         f"{key}const response = await fetch({json.dumps(url)}{passed});\n"

@@ -25,7 +25,7 @@ async function show() {
         typography: {
           fontFamily: "system-ui, sans-serif",
           headings: { fontFamily: "system-ui, sans-serif", fontWeight: "600" },
-          code: { fontFamily: "ui-monospace, Menlo, Consolas, monospace", color: "#1b5e4a" },
+          code: { fontSize: "12px", fontFamily: "ui-monospace, Menlo, Consolas, monospace", color: "#1b5e4a" },
         },
         sidebar: { backgroundColor: "#f4f7f6" },
         rightPanel: { backgroundColor: "#1f2a27" },
