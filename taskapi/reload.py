@@ -50,7 +50,9 @@ class Reload:
         elif self._trial is None:
             self._begin()
         else:
+            # What is being tried is old by now, or hangs.
             self._again = True
+            self._trial.terminate()
 
     def reap_workers(self) -> None:
         """Look after the processes that have ended."""
@@ -107,7 +109,6 @@ class Reload:
         os.close(self._verdict)
         self._trial = None
         if self._again:
-            # HUP came once more: what was tried may be old by now.
             self._again = self._passed = False
             self._begin()
         elif self._passed:

@@ -111,17 +111,29 @@ def test_a_migration_that_waits_holds_nothing_up(
         assert sql.value("SELECT count(*) FROM pg_attribute WHERE attname = 'colour'") == 1
 
 
-def test_an_end_during_a_trial(start_service: Any, code: Path, sized: Callable[[bool, bool], bool]) -> None:
+def trial_of(service: Service) -> int:
+    wait_until(service.trials, "the trial runs")
+    return service.trials()[0]
+
+
+def test_a_trial_that_hangs(start_service: Any, code: Path, sized: Callable[[bool, bool], bool]) -> None:
+    """Another HUP ends it, and the end of the service, too."""
     if not sized(False, True):
         pytest.skip("one more service: --long")
-    (code / "wsgi.py").write_text(
-        (code / "wsgi.py").read_text() + "\nimport time; time.sleep(float(os.environ['S']))\n"
-    )
-    service = start_service(code=code, S="0")
-    (code / "wsgi.py").write_text((code / "wsgi.py").read_text().replace("float(os.environ['S'])", "600"))
+    service = start_service(code=code)
+    whole = (code / "wsgi.py").read_text()
+    hanging = f"import time; time.sleep(600)\n{whole}"
+    (code / "wsgi.py").write_text(hanging)
     service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: len(service.workers()) == 3, "the trial runs")
-    (trial,) = [pid for pid in service.workers() if b"taskapi.reload" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    first = trial_of(service)
+    (code / "wsgi.py").write_text(whole)
+    service.hup()
+    assert not Path(f"/proc/{first}").exists()
+    version(service)
+
+    (code / "wsgi.py").write_text(hanging)
+    service.process.send_signal(signal.SIGHUP)
+    second = trial_of(service)
     service.process.terminate()
     assert service.process.wait(30) == 0
-    wait_until(lambda: not Path(f"/proc/{trial}").exists(), "the trial has ended")
+    wait_until(lambda: not Path(f"/proc/{second}").exists(), "the trial has ended")

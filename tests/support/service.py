@@ -93,6 +93,14 @@ class Service:
 
     def workers(self) -> list[int]:
         """The process ids of gunicorn's workers."""
+        trials = self.trials()
+        return [child for child in self._children() if child not in trials]
+
+    def trials(self) -> list[int]:
+        """The process that tries a new version, if there is one."""
+        return [child for child in self._children() if b"taskapi.reload" in _command(child)]
+
+    def _children(self) -> list[int]:
         children: list[int] = []
         # A process that has just ended has no children.
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -134,6 +142,13 @@ class Service:
             return httpx.get(f"{self.url}/api/v1/health", trust_env=False, timeout=5.0).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def free_port() -> int:
