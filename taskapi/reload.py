@@ -43,7 +43,7 @@ class Reload:
         server.reap_workers = self.reap_workers
 
     def on_hup(self) -> None:
-        """Begin a reload; called once more, for the trial has passed, do it."""
+        """Begin a trial; when one has passed, which calls this again, reload."""
         if self._passed:
             self._passed = False
             Arbiter.handle_hup(self._server)
