@@ -1,17 +1,40 @@
 """How the service runs under gunicorn, and what its master process does before the first worker starts."""
 
 import atexit
+import contextlib
+import errno
+import fcntl
+import mmap
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from taskapi.errors import ConfigurationError
-from taskapi.logs import config as logging_config
-from taskapi.settings import Settings
+ROOT = Path(__file__).resolve().parent
+
+# From wherever it was started: the code is here.
+chdir = str(ROOT)
+if chdir not in sys.path:
+    sys.path.insert(0, chdir)
+
+# A reload reads this file anew. It has to get the new modules, too: workers inherit what the master has loaded.
+for name in [name for name in sys.modules if name.partition(".")[0] == "taskapi"]:
+    del sys.modules[name]
+
+from taskapi.errors import ConfigurationError  # noqa: E402
+from taskapi.logs import config as logging_config  # noqa: E402
+from taskapi.logs import take_over_prints  # noqa: E402
+from taskapi.reload import Reload  # noqa: E402
+from taskapi.settings import Settings  # noqa: E402
+from taskapi.signals import end_in_order, held_back  # noqa: E402
+from taskapi.slots import new_file  # noqa: E402
+
+take_over_prints()
 
 try:
     settings = Settings.from_environment()
@@ -21,6 +44,8 @@ except ConfigurationError as error:
 bind = f"{settings.host}:{settings.port}"
 workers = settings.workers
 worker_class = "taskapi.worker.Worker"
+# For the workers' heartbeats. What empties the folder for temporary files leaves this one alone.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 # How long a connection may stay without a request, and how long a request's head may take.
 keepalive = 20
@@ -29,33 +54,51 @@ graceful_timeout = int(settings.request_deadline) + 5
 # A heartbeat of the worker itself, not a limit for requests.
 timeout = 60
 
+# No header of a request says where the application is, or by which scheme it was reached, whoever sends it.
+forwarder_headers = ""
+secure_scheme_headers = {}
+
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False
 control_socket_disable = True
 logger_class = "taskapi.logs.QuietLogger"
 logconfig_dict = logging_config(settings)
 
+# This file was read: see wsgi.py. The variable leads the workers to the connections' slots.
+os.environ.setdefault("TASKAPI_SLOTS", "")
+
 
 def on_starting(server):
     """Start the development database where none is given, bring the schema up, and cap the connections."""
+    end_in_order()
+    if server.cfg.preload_app:
+        sys.exit(
+            "taskapi: --preload does not work here: each worker loads the code itself, so that a reload renews it."
+        )
+    _tell_the_workers(server)
+    _check_addresses(server)
     if not settings.database_url:
         _start_embedded_database()
     if not _schema_is_ready():
         sys.exit(1)
-    server.migrations = _migrations()
-    _share_between_workers()
+    os.environ["TASKAPI_SLOTS"] = str(new_file())
+    if settings.metrics:
+        _share_metrics()
+    server.reloads = Reload(server)
+    _at_end_of_master(_end_of_reloads, server)
     if not settings.api_tokens:
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 
 
 def on_reload(server):
-    """A new version may bring a new schema. Only then look: it takes a connection beyond DB_CONNECTIONS."""
-    if _migrations() == server.migrations:
-        return
-    if _schema_is_ready():
-        server.migrations = _migrations()
-    else:
-        server.log.error("The schema is not this version's; requests will fail until it is")
+    """The new version has passed its trial; what the master does from now on is as it says."""
+    _tell_the_workers(server)
+    server.reloads = Reload(server)
+
+
+def pre_fork(server, worker):
+    """Give the worker a byte to say that it is ready, which the master can read."""
+    worker.ready = mmap.mmap(-1, 1)
 
 
 def post_fork(server, worker):
@@ -66,14 +109,68 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     """When the last of the first workers is ready, say where."""
-    if worker.age == settings.workers:
-        host = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0") else settings.host
-        url = f"http://{host}:{settings.port}"
-        print(
-            f"taskapi is ready: {url}/api/docs  ·  try: curl -X POST {url}/api/v1/tasks"
-            """ -H 'Content-Type: application/json' -d '{"title": "Buy milk"}'""",
-            flush=True,
-        )
+    worker.ready[0] = 1
+    if worker.age == worker.cfg.workers:
+        print(_ready_line(worker.sockets[0].getsockname()), flush=True)
+
+
+def child_exit(server, worker):
+    """Keep what a worker has counted, without the room that it had for more."""
+    for path in Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", os.devnull)).glob(f"*_{worker.pid}.*.db"):
+        with contextlib.suppress(OSError, struct.error), path.open("r+b") as file:
+            file.truncate(*struct.unpack("i", file.read(4)))
+
+
+def _ready_line(address):
+    if not isinstance(address, tuple):
+        return f"taskapi is ready: unix:{address}"
+    host, port = address[:2]
+    if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):
+        host = "localhost"
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    line = f"taskapi is ready: {url}/api/docs"
+    if settings.in_production:
+        return line
+    token = "-H 'Authorization: Bearer YOUR_TOKEN' " if settings.api_tokens else ""
+    return (
+        f"{line}  ·  try: curl -X POST {url}/api/v1/tasks {token}"
+        """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
+    )
+
+
+def _tell_the_workers(server):
+    """gunicorn's command line may ask for another number of workers than WEB_CONCURRENCY: their share depends on it."""
+    os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
+    try:
+        Settings.from_environment()
+    except ConfigurationError as error:
+        sys.exit(f"taskapi: {error}")
+
+
+def _check_addresses(server):
+    """gunicorn would try for five seconds, after all that the start does before."""
+    if os.environ.get("GUNICORN_FD") or os.environ.get("LISTEN_FDS"):
+        return  # inherited, from another master or from systemd
+    for address in server.cfg.address:
+        if not isinstance(address, tuple):
+            continue
+        host, port = address
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                sys.exit(f"taskapi: {_refusal(host, port, error)}")
+
+
+def _refusal(host, port, error):
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use. End what listens there, or take another: PORT={port + 1} make run"
+    if error.errno == errno.EACCES:
+        return f"Port {port} is not open to this user. Take one from 1024 on: PORT=8000 make run"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{host} is not an address of this machine. HOST=127.0.0.1 is for this machine alone, 0.0.0.0 for all."
+    return f"The service cannot listen at {host}, port {port}: {error.strerror or error}"
 
 
 def pre_request(worker, request):
@@ -90,32 +187,42 @@ def _start_embedded_database():
 
     database = EmbeddedPostgres(settings.data_dir)
     print(f"DATABASE_URL is not set: starting the embedded PostgreSQL in {settings.data_dir}/", flush=True)
+    _at_end_of_master(database.stop)
     try:
-        os.environ["DATABASE_URL"] = database.start()
+        # Half started, it could not be stopped.
+        with held_back():
+            os.environ["DATABASE_URL"] = database.start()
     except EmbeddedError as error:
         sys.exit(f"taskapi: {error}")
-    _at_end_of_master(database.stop)
-
-
-def _share_between_workers():
-    """Make the folders in which the workers share the connections' slots and the metrics."""
-    shared = Path(tempfile.mkdtemp(prefix="taskapi-"))
-    for variable in ("TASKAPI_SLOTS", "PROMETHEUS_MULTIPROC_DIR"):
-        folder = shared / variable.lower()
-        folder.mkdir()
-        os.environ[variable] = str(folder)
-    _at_end_of_master(shutil.rmtree, shared, ignore_errors=True)
 
 
 def _schema_is_ready():
     # In a process of its own: the master stays small, and free of libraries that must not be there before a fork.
-    return subprocess.run([sys.executable, "-m", "taskapi.migrations"]).returncode == 0
+    # In a group of its own: a ctrl-C is the master's to hear.
+    with subprocess.Popen([sys.executable, "-m", "taskapi.migrations"], cwd=ROOT, process_group=0) as process:
+        try:
+            return process.wait() == 0
+        except BaseException:
+            process.terminate()
+            raise
 
 
-def _migrations():
-    return {path.name for path in Path(__file__).with_name("alembic").glob("versions/*.py")}
+def _end_of_reloads(server):
+    server.reloads.end()
 
 
-def _at_end_of_master(function, *arguments, **options):
+def _share_metrics():
+    """Make the folder in which the workers share the metrics."""
+    try:
+        folder = tempfile.mkdtemp(prefix="taskapi-")
+    except OSError as error:
+        sys.exit(f"taskapi: METRICS needs a folder for temporary files, which TMPDIR may name: {error}")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    # What cleans the folder for temporary files leaves a locked one alone (tmpfiles.d(5)).
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
+    _at_end_of_master(shutil.rmtree, folder, True)
+
+
+def _at_end_of_master(function, *arguments):
     master = os.getpid()
-    atexit.register(lambda: os.getpid() == master and function(*arguments, **options))
+    atexit.register(lambda: os.getpid() == master and function(*arguments))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -47,7 +46,7 @@ TRIES = 3
 """Runs of a statement that the server rolled back for a conflict, or whose answer was lost where that does no harm."""
 
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
-"""Where gunicorn.conf.py leaves the folder of the service's connection slots for its workers."""
+"""Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
 
 seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
 """Seconds that the current request has spent on the database, waiting for a connection included."""
@@ -65,8 +64,8 @@ class Database:
         self._statements = queries.load()
         self._limits = limits(settings)
         self._permits = FairSemaphore(settings.pool_size)
-        folder = os.environ.get(SLOTS_VARIABLE)
-        self._slots = Slots(Path(folder), settings.db_connections) if folder else None
+        descriptor = os.environ.get(SLOTS_VARIABLE)
+        self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
         self._draining = False
         self._pool = QueuePool(
             self._open,

@@ -1,14 +1,31 @@
 """How log lines look: a line of JSON each in production, readable text in development."""
 
+import io
 import logging
+import os
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from gunicorn.glogging import Logger
 
+from taskapi.output import Output
 from taskapi.settings import Settings
+
+
+def _text_notice(count: int) -> str:
+    return f"{datetime.now():%H:%M:%S} WARNING {count} log lines could not be written, and are lost\n"
+
+
+def _json_notice(count: int) -> str:
+    return json_line("WARNING", "taskapi.logs", f"{count} log lines could not be written, and are lost")
+
+
+stdout = Output(1, _text_notice)
+stderr = Output(2, _text_notice)
+"""Where everything goes that this process writes for people and machines to read."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -16,17 +33,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line; an exception's traceback is in its field `exception`."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": _printable(record.getMessage()),
-        }
-        if record.exc_info:
-            line["exception"] = _printable(self.formatException(record.exc_info))
-        return orjson.dumps(line).decode()
+        fields = {"exception": _printable(self.formatException(record.exc_info))} if record.exc_info else {}
+        line = json_line(record.levelname, record.name, record.getMessage(), created=record.created, **fields)
+        return line.removesuffix("\n")
 
 
 class TextFormatter(logging.Formatter):
@@ -58,14 +67,67 @@ class QuietLogger(Logger):
         super().warning(msg, *arguments, **options)
 
 
+def json_line(level: str, logger: str, message: str, created: float | None = None, **fields: Any) -> str:
+    """The line with its end; `created` is in seconds since 1970, by default now."""
+    now = datetime.now(UTC) if created is None else datetime.fromtimestamp(created, UTC)
+    time = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    line = {"time": time, "level": level, "logger": logger, "message": _printable(message), **fields}
+    return orjson.dumps(line).decode() + "\n"
+
+
+class Printed(io.TextIOBase):
+    """Stands for stdout or stderr in production: each printed line becomes a line of JSON."""
+
+    def __init__(self, output: Output, level: str, name: str) -> None:
+        self._output = output
+        self._level = level
+        self._name = name
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        """Write the lines that are whole now."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if line.strip():
+                self._output.write(json_line(self._level, self._name, line))
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what has no end yet."""
+        if self._begun:
+            self.write("\n")
+
+    def fileno(self) -> int:
+        """The descriptor behind it."""
+        return self._output.fileno()
+
+
+def take_over_prints() -> None:
+    """From now on what is printed neither waits nor fails, whatever its encoding; in production it is JSON.
+
+    This is for the very start, before the settings are known to be right: so it reads APP_ENV by itself.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # It was closed at our start. Another file must not get its number, and then our lines.
+            os.open(os.devnull, os.O_RDWR)
+    if os.environ.get("APP_ENV", "").strip().lower() == "production":
+        sys.stdout, sys.stderr = Printed(stdout, "INFO", "stdout"), Printed(stderr, "ERROR", "stderr")
+    else:
+        sys.stdout, sys.stderr = stdout, stderr
+
+
 def config(settings: Settings) -> dict[str, Any]:
     """For logging.config.dictConfig, and gunicorn's `logconfig_dict`: everything goes to stderr."""
     formatter = JsonFormatter if settings.in_production else TextFormatter
+    stdout.notice = stderr.notice = _json_notice if settings.in_production else _text_notice
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": formatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": stderr}},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {
             "taskapi": {"level": settings.log_level, "handlers": ["stderr"], "propagate": False},

@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 
 from taskapi.connection import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
+from taskapi.logs import take_over_prints
 from taskapi.settings import ROOT, Settings
 
 ADVISORY_LOCK_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
@@ -109,4 +110,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    take_over_prints()
     sys.exit(main())

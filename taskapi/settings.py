@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,10 @@ class Settings:
 
         Raises ConfigurationError, in a sentence that names the variable and never its value, which may be a secret.
         """
+        if sys.flags.optimize > 1:
+            raise ConfigurationError(
+                "Python's -OO (PYTHONOPTIMIZE=2) removes the docstrings, which are the texts of the API: leave it out."
+            )
         env = Env()
         positive = validate.Range(min=0, min_inclusive=False)
         try:

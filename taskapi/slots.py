@@ -1,38 +1,55 @@
 """Caps the connections of all worker processes together, also while old and new workers overlap in a reload.
 
-A slot is a file that its holder has locked. The kernel frees the lock with the process, however that ends.
+A slot is a byte of a file that its holder has locked. The kernel frees the lock with the process, however that ends.
 """
 
 import fcntl
 import os
+import tempfile
 import time
-from pathlib import Path
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks for a free slot: only a reload makes anybody wait."""
 
 
 class Slots:
-    """`count` slots in a folder that the processes of one service share."""
+    """`count` slots in a file that the processes of one service share. One object for each process.
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._paths = [folder / str(number) for number in range(count)]
+    The workers inherit the open file from gunicorn's master: so it needs no name that somebody could remove.
+    """
+
+    def __init__(self, descriptor: int, count: int) -> None:
+        """`descriptor` is the file's, open for writing. It stays open: closing it, anywhere in the process, would free
+        every slot (POSIX, fcntl).
+        """
+        self._descriptor = descriptor
+        self._free = list(range(count))
 
     def take(self, timeout: float) -> int | None:
-        """Take a slot within `timeout` seconds. Return the file descriptor that holds it, None when all stay taken."""
+        """Take a slot within `timeout` seconds. Return its number, None when all stay taken."""
         deadline = time.monotonic() + timeout
         while True:
-            for path in self._paths:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # A process does not meet its own locks, so that it has to know them.
+            for slot in self._free:
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    return descriptor
+                    fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
                 except BlockingIOError:
-                    os.close(descriptor)
+                    continue
+                self._free.remove(slot)
+                return slot
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_INTERVAL)
 
     def free(self, slot: int) -> None:
         """Give the slot back."""
-        os.close(slot)
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, slot)
+        self._free.append(slot)
+
+
+def new_file() -> int:
+    """The descriptor of a file for slots, which has no name, needs no disk and is inherited by forks."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("taskapi-slots")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

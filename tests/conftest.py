@@ -144,7 +144,15 @@ def repository(database_url: str, new_repository: NewRepository) -> Repository:
 class StartService(Protocol):
     """See the fixture."""
 
-    def __call__(self, database_url: str | None = None, **environment: str) -> Service: ...
+    def __call__(
+        self,
+        database_url: str | None = None,
+        *,
+        code: Path = ROOT,
+        cwd: Path | None = None,
+        output: int | None = None,
+        **environment: str,
+    ) -> Service: ...
 
 
 @pytest.fixture
@@ -157,11 +165,20 @@ def start_service(
     """
     with ExitStack() as services:
 
-        def start(database_url: str | None = None, **environment: str) -> Service:
+        def start(
+            database_url: str | None = None,
+            *,
+            code: Path = ROOT,
+            cwd: Path | None = None,
+            output: int | None = None,
+            **environment: str,
+        ) -> Service:
             if "DATABASE_URL" not in environment:
                 database_url = database_url or new_database()
                 environment["DATABASE_URL"] = reach(database_url)
-            service = Service(environment, folder=tmp_path, database_url=database_url or "")
+            service = Service(
+                environment, folder=tmp_path, database_url=database_url or "", code=code, cwd=cwd, output=output
+            )
             services.callback(service.kill)
             return service
 

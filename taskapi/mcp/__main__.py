@@ -23,6 +23,7 @@ from taskapi.mcp.server import create_server
 from taskapi.migrations import MigrationError, prepare_schema
 from taskapi.repository import Repository
 from taskapi.settings import Settings
+from taskapi.signals import ENDING, held_back
 
 CONNECTIONS = 2
 """Database connections at most: an agent's calls are few."""
@@ -72,15 +73,17 @@ def _database(settings: Settings) -> Iterator[str]:
         yield settings.database_url
         return
     embedded = EmbeddedPostgres(settings.data_dir)
-    os.environ["DATABASE_URL"] = embedded.start()
 
     def end(number: int, _: object) -> None:
         # At once: the thread that reads stdin cannot be ended in any other way.
         embedded.stop()
         os._exit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
+    for ending in ENDING:
+        signal.signal(ending, end)
+    # Half started, it could not be stopped.
+    with held_back():
+        os.environ["DATABASE_URL"] = embedded.start()
     try:
         yield embedded.url
     finally:

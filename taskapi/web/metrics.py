@@ -1,35 +1,146 @@
 """Prometheus metrics at /metrics, where METRICS is on: the same figures whichever worker is asked."""
 
+import logging
 import os
+import stat
+import time
+from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    mmap_dict,
+    values,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
+
+log = logging.getLogger("taskapi.metrics")
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
-REQUESTS = Counter("taskapi_requests", "Answered requests.", ["method", "route", "status"])
-DURATION = Histogram("taskapi_request_seconds", "From a request's head to its answer.", ["method", "route"])
-DATABASE = Histogram("taskapi_database_seconds", "Of that, waiting for the database.", ["method", "route"])
+PAUSE = 30.0
+"""Seconds after which counting is tried again, where there was no room for it."""
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Where gunicorn.conf.py leaves the folder that the workers share."""
+
+
+class AllocatedFile(mmap_dict.MmapedDict):
+    """prometheus_client's file of figures, whose room is on the disk before it is written to.
+
+    The original's is not, and where the disk is full then, a write to the mapped memory ends the process (SIGBUS).
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        if not read_mode and not Path(filename).exists():
+            # Whoever answers /metrics meanwhile cannot read a file that is still empty.
+            unfinished = Path(f"{filename}.new")
+            try:
+                _allocate(unfinished, mmap_dict._INITIAL_MMAP_SIZE)
+                unfinished.rename(filename)
+            except OSError:
+                unfinished.unlink(missing_ok=True)
+                raise
+        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        # A key stands between its length, its padding and two numbers. The original doubles the file until that fits.
+        size = self._capacity
+        while size < self._used + len(key.encode()) + 64:
+            size *= 2
+        if size > self._capacity:
+            _allocate(Path(self._fname), size)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+def _allocate(path: Path, size: int) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
+class Figures:
+    """What this process counts. Under gunicorn it is in files, in the folder that the workers share."""
+
+    def __init__(self) -> None:
+        self._beginnings = 0
+        self._idle_until = 0.0
+        self._look_again = 0.0
+        if FOLDER_VARIABLE in os.environ:
+            values.MmapedDict = AllocatedFile  # type: ignore[attr-defined]
+            values.ValueClass = values.MultiProcessValue(self._name)  # type: ignore[no-untyped-call]
+        self._requests = Counter("taskapi_requests", "Answered requests.", ["method", "route", "status"])
+        self._duration = Histogram(
+            "taskapi_request_seconds", "From a request's head to its answer.", ["method", "route"]
+        )
+        self._database = Histogram(
+            "taskapi_database_seconds", "Of that, waiting for the database.", ["method", "route"]
+        )
+
+    def observe(self, fields: dict[str, Any]) -> None:
+        """Count one request, by the fields of its log line. Labels come from our own routes, never from a client.
+
+        Where there is no room for the figures, nothing is counted for PAUSE seconds: they are never worth a request.
+        """
+        now = time.monotonic()
+        if now < self._idle_until:
+            return
+        method = fields["method"] if fields["method"] in METHODS else "other"
+        route = fields["route"] or "none"
+        try:
+            if now >= self._look_again:
+                self._look_again = now + 1.0
+                self._heal()
+            self._requests.labels(method, route, fields["status"]).inc()
+            self._duration.labels(method, route).observe(fields["duration_ms"] / 1000)
+            self._database.labels(method, route).observe(fields["database_ms"] / 1000)
+        except OSError as error:
+            log.warning("requests are not counted for the next %d seconds: %s", PAUSE, error)
+            self._idle_until = now + PAUSE
+            self._beginnings += 1
+
+    def _heal(self) -> None:
+        """Begin anew where somebody has removed the shared folder, or our files in it."""
+        if FOLDER_VARIABLE in os.environ and not Path(shared_folder(), f"counter_{self._name()}.db").exists():
+            self._beginnings += 1
+
+    def _name(self) -> str:
+        # With a new name we are another process for prometheus_client: it counts from 0, in new files.
+        return f"{os.getpid()}.{self._beginnings}"
+
+
+observe = Figures().observe
 
 
 def init_metrics(app: Flask) -> None:
-    """Serve /metrics. Under gunicorn the workers share PROMETHEUS_MULTIPROC_DIR, which gunicorn.conf.py sets."""
+    """Serve /metrics."""
 
     @app.get("/metrics")
     def metrics() -> Response:
         registry = REGISTRY
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        try:
+            if FOLDER_VARIABLE in os.environ:
+                registry = CollectorRegistry()
+                MultiProcessCollector(registry, shared_folder())  # type: ignore[no-untyped-call]
+            return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        except OSError as error:
+            log.warning("the metrics cannot be read: %s", error)
+            return Response("The metrics cannot be read now.\n", 503, {"Retry-After": "10"}, "text/plain")
 
 
-def observe(fields: dict[str, Any]) -> None:
-    """Count one request, by the fields of its log line. Labels come from our own routes, never from a client."""
-    method = fields["method"] if fields["method"] in METHODS else "other"
-    route = fields["route"] or "none"
-    REQUESTS.labels(method, route, fields["status"]).inc()
-    DURATION.labels(method, route).observe(fields["duration_ms"] / 1000)
-    DATABASE.labels(method, route).observe(fields["database_ms"] / 1000)
+def shared_folder() -> str:
+    """The folder, made anew where it is missing. Raises OSError where that cannot be."""
+    folder = os.environ[FOLDER_VARIABLE]
+    Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    return folder

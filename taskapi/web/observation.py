@@ -2,7 +2,6 @@
 
 import random
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from taskapi import logs
 from taskapi.database import seconds_spent
 from taskapi.settings import Settings
 from taskapi.web import metrics
@@ -68,7 +68,7 @@ class Observation:
             if self._metrics:
                 metrics.observe(fields)
             if self._logs:
-                sys.stderr.write(self._line(fields))
+                logs.stderr.write(self._line(fields))
         return answer
 
 

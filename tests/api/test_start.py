@@ -1,5 +1,6 @@
 """The start and the end: what is printed, what is refused with one clear line, and what survives."""
 
+import json
 import os
 import re
 import shlex
@@ -7,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -99,24 +101,100 @@ def test_a_folder_that_no_database_can_use(tmp_path: Path) -> None:
     assert "DATABASE_URL" in line
 
 
-def test_a_port_in_use(tmp_path: Path, place: Place) -> None:
-    """gunicorn tries a few times; then nothing of ours is left, the database that it had started included."""
+def test_a_port_in_use(tmp_path: Path) -> None:
+    """It is said at once: before the database is started, whose folder would be there else."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = subprocess.run(
-            COMMAND,
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "PORT": str(port), "DATA_DIR": str(place.folder)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    assert ended.returncode not in (0, None)
-    assert "Traceback" not in ended.stderr
-    assert f"{port}" in ended.stderr
-    assert "in use" in ended.stderr
-    assert not processes(place.folder)
-    assert not list(tmp_path.glob("taskapi-*")), "temporary files are left"
+        line = refused(tmp_path, PORT=str(port), DATA_DIR=str(tmp_path / "data"))
+    assert f"Port {port}" in line
+    assert "in use" in line
+    assert f"PORT={port + 1} make run" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_an_address_of_another_machine(tmp_path: Path) -> None:
+    line = refused(tmp_path, PORT=str(free_port()), HOST="203.0.113.1", DATA_DIR=str(tmp_path / "data"))
+    assert "203.0.113.1 is not an address of this machine" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_more_workers_on_the_command_line_than_there_are_connections(tmp_path: Path) -> None:
+    """The workers' share of the connections is made of the number that gunicorn takes, wherever that stands."""
+    command = "--workers 21"
+    line = refused(tmp_path, PORT=str(free_port()), DATA_DIR=str(tmp_path / "data"), GUNICORN_CMD_ARGS=command)
+    assert "WEB_CONCURRENCY (21) exceeds DB_CONNECTIONS (20)" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_without_docstrings(tmp_path: Path) -> None:
+    line = refused(tmp_path, PORT=str(free_port()), PYTHONOPTIMIZE="2")
+    assert "-OO" in line
+
+
+def test_in_production_a_refusal_is_json(tmp_path: Path) -> None:
+    """A setting, a port, a database: whoever says it, gunicorn, the migrations or we."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for words, environment in {
+            "LOG_LEVEL": {"LOG_LEVEL": "loud"},
+            f"Port {port}": {"PORT": str(port)},
+            "cannot be reached": {"PORT": str(free_port())},
+        }.items():
+            url = {"APP_ENV": "production", "DATABASE_URL": "postgresql://u@127.0.0.1:1/d"}
+            ended = subprocess.run(
+                COMMAND,
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), **url, **environment},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert ended.returncode not in (0, None)
+            lines = [json.loads(line) for line in (ended.stdout + ended.stderr).splitlines()]
+            (message,) = [line["message"] for line in lines if line["level"] == "ERROR"]
+            assert message.startswith("taskapi: ")
+            assert words in message
+
+
+def test_other_servers_are_told_what_is_missing(tmp_path: Path, database_url: str) -> None:
+    program = "import wsgi"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "APP_ENV": "production"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = done.stderr.splitlines()
+    assert "runs without its gunicorn.conf.py" in json.loads(line)["message"]
+
+
+def test_an_odd_environment(start_service: Callable[..., Service], tmp_path: Path) -> None:
+    """Started from anywhere, by a machine that knows only ASCII, with its files for temporary use removed."""
+    service = start_service(
+        cwd=Path("/"),
+        APP_ENV="production",
+        METRICS="true",
+        GUNICORN_CMD_ARGS="--workers 1",
+        LC_ALL="C",
+        PYTHONIOENCODING="ascii",
+        PYTHONCOERCECLOCALE="0",
+        PYTHONUTF8="0",
+    )
+    with service.client() as client:
+        for _ in range(2):
+            (folder,) = tmp_path.glob("taskapi-*")
+            shutil.rmtree(folder)
+            data_of(client.post("/api/v1/tasks", json={"title": "ü"}), 201, "TASK_CREATED")
+            assert client.get("/metrics").status_code == 200
+        wait_until(lambda: client.get("/metrics").text.count('method="GET",route="/metrics"'), "it counts again")
+        service.hup()
+        assert data_of(client.get("/api/v1/tasks"))[0]["title"] == "ü"
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    assert [line for line in lines if line.get("message", "").startswith("taskapi is ready")]
+    assert not [line for line in lines if line["level"] in ("ERROR", "CRITICAL")]
+    assert "without its gunicorn.conf.py" not in service.log
 
 
 def test_an_empty_database_is_brought_up(start_service: Callable[..., Service], empty_database_url: str) -> None:
@@ -172,9 +250,12 @@ def test_only_this_machine_reaches_it(service: Service) -> None:
 
 
 def test_host_opens_it_to_others(start_service: Callable[..., Service]) -> None:
-    service = start_service(HOST="0.0.0.0")
+    service = start_service(HOST="0.0.0.0", API_TOKENS="secret-of-ours")
     assert reachable("127.0.0.2", service.port)
     assert f"http://localhost:{service.port}/api/docs" in service.log
+    # What it prints needs a token then, which it does not print.
+    assert "-H 'Authorization: Bearer YOUR_TOKEN'" in service.log
+    assert "secret-of-ours" not in service.log
 
 
 # With the embedded database

@@ -197,3 +197,26 @@ def test_a_log_line_cannot_be_forged(service: Service, client: httpx.Client) -> 
     answer = raw.send(service.port, raw.request("GET", f"/api/v1/tasks/%0A{mark}%0D%0A{mark}"))
     error_of(answer, 422)
     assert not [line for line in service.log.splitlines() if line.startswith(mark)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"SCRIPT_NAME": "/api"},
+        {"SCRIPT_NAME": "/elsewhere"},
+        {"PATH_INFO": "/elsewhere"},
+        {"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "off"},
+        {"X-Forwarded-Prefix": "/elsewhere", "X-Forwarded-Host": "elsewhere", "X-Forwarded-Proto": "https"},
+    ],
+    ids=str,
+)
+def test_no_header_moves_a_path(service: Service, headers: dict[str, str]) -> None:
+    """A proxy's rules are about the path that it sees: a header of the client's must not lead to another one."""
+    with service.client() as client:
+        plain = client.get("/api/v1/health")
+    answer = raw.send(service.port, raw.request("GET", "/api/v1/health", headers))
+    assert (answer.status_code, answer.content) == (200, plain.content)
+    for path in ("/elsewhere/api/v1/health", "/x/metrics"):
+        error_of(raw.send(service.port, raw.request("GET", path, {**headers, "SCRIPT_NAME": path[:2]})), 404)
+    created = raw.send(service.port, raw.sized("POST", "/api/v1/tasks", b'{"title": "x"}', {**raw.JSON, **headers}))
+    assert created.headers["Location"].startswith("/api/v1/tasks/")

@@ -29,10 +29,21 @@ class ServiceEnded(AssertionError):
 class Service:
     """A running service. Its environment is what is given here and nothing of ours, PATH excepted."""
 
-    def __init__(self, environment: Mapping[str, str], *, folder: Path, database_url: str = "") -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        folder: Path,
+        database_url: str = "",
+        code: Path = ROOT,
+        cwd: Path | None = None,
+        output: int | None = None,
+    ) -> None:
         """Start the service and return when it answers; raise ServiceEnded if it never will.
 
         `database_url` is not read here: it is the direct address, for the tests that look behind the service.
+        `code` is another version's folder, `cwd` where it is started from. `output` is a descriptor for what it prints,
+        which `log` does not have then.
         """
         self.database_url = database_url
         self.port = free_port()
@@ -49,18 +60,19 @@ class Service:
         self._clients: list[httpx.Client] = []
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                COMMAND,
-                cwd=ROOT,
+                [*COMMAND[:4], str(code / COMMAND[4]), *COMMAND[5:]] if cwd else COMMAND,
+                cwd=cwd or code,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output or log,
+                stderr=output or log,
                 start_new_session=True,
             )
         try:
             wait_until(self._answers, "the service answers")
             # What answers is the first worker: this line is the last one's.
-            wait_until(lambda: "taskapi is ready" in self.log, "all workers are there")
+            if output is None:
+                wait_until(lambda: "taskapi is ready" in self.log, "all workers are there")
         except AssertionError as error:
             self.kill()
             error.add_note(self.log)
@@ -81,6 +93,14 @@ class Service:
 
     def workers(self) -> list[int]:
         """The process ids of gunicorn's workers."""
+        trials = self.trials()
+        return [child for child in self._children() if child not in trials]
+
+    def trials(self) -> list[int]:
+        """The process that tries a new version, if there is one."""
+        return [child for child in self._children() if b"taskapi.reload" in _command(child)]
+
+    def _children(self) -> list[int]:
         children: list[int] = []
         # A process that has just ended has no children.
         with suppress(FileNotFoundError, ProcessLookupError):
@@ -122,6 +142,13 @@ class Service:
             return httpx.get(f"{self.url}/api/v1/health", trust_env=False, timeout=5.0).status_code == 200
         except httpx.TransportError:
             return False
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
 """The slots: one cap for several processes, and a slot that comes free with its holder, however that ends."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.slots import Slots
+from taskapi.slots import Slots, new_file
 from tests.support.waiting import wait_until
 
 HOLDER = """
-import sys
-from pathlib import Path
+import os, sys
 from taskapi.slots import Slots
 
-slots = Slots(Path(sys.argv[1]), int(sys.argv[2]))
+slots = Slots(os.open(sys.argv[1], os.O_RDWR), int(sys.argv[2]))
 taken = 0
 while taken < int(sys.argv[3]) and slots.take(0) is not None:
     taken += 1
@@ -25,18 +25,35 @@ print(taken, flush=True)
 sys.stdin.read()
 """
 
+NewSlots = Callable[[int], Slots]
 Hold = Callable[..., tuple[int, "subprocess.Popen[str]"]]
 
 
 @pytest.fixture
-def hold(tmp_path: Path) -> Iterator[Hold]:
+def file(tmp_path: Path) -> Path:
+    """The file of the slots, by a name, so that other processes find it."""
+    path = tmp_path / "slots"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def new_slots(file: Path) -> Iterator[NewSlots]:
+    """Call it for this process's slots, of which there are so many."""
+    descriptor = os.open(file, os.O_RDWR)
+    yield lambda count: Slots(descriptor, count)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def hold(file: Path) -> Iterator[Hold]:
     """Call it for one more process that takes `wish` of `count` slots: how many it got, and the process."""
     with ExitStack() as processes:
 
         def start(count: int, wish: int) -> tuple[int, "subprocess.Popen[str]"]:
             process = processes.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", HOLDER, str(tmp_path), str(count), str(wish)],
+                    [sys.executable, "-c", HOLDER, str(file), str(count), str(wish)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
@@ -49,8 +66,8 @@ def hold(tmp_path: Path) -> Iterator[Hold]:
         yield start
 
 
-def test_caps_one_process(tmp_path: Path) -> None:
-    slots = Slots(tmp_path, 3)
+def test_caps_one_process(new_slots: NewSlots) -> None:
+    slots = new_slots(3)
     taken = [slots.take(0) for _ in range(4)]
     assert [slot is None for slot in taken] == [False, False, False, True]
     for slot in taken[:3]:
@@ -62,8 +79,8 @@ def test_caps_all_processes_together(hold: Hold) -> None:
     assert [hold(10, 4)[0] for _ in range(4)] == [4, 4, 2, 0]
 
 
-def test_a_slot_given_back_is_there_for_another_process(tmp_path: Path, hold: Hold) -> None:
-    slots = Slots(tmp_path, 1)
+def test_a_slot_given_back_is_there_for_another_process(new_slots: NewSlots, hold: Hold) -> None:
+    slots = new_slots(1)
     slot = slots.take(0)
     assert slot is not None
     assert hold(1, 1)[0] == 0
@@ -71,10 +88,10 @@ def test_a_slot_given_back_is_there_for_another_process(tmp_path: Path, hold: Ho
     assert hold(1, 1)[0] == 1
 
 
-def test_a_killed_holder_holds_nothing(tmp_path: Path, hold: Hold) -> None:
+def test_a_killed_holder_holds_nothing(new_slots: NewSlots, hold: Hold) -> None:
     taken, holder = hold(2, 2)
     assert taken == 2
-    slots = Slots(tmp_path, 2)
+    slots = new_slots(2)
     assert slots.take(0) is None
     holder.kill()
     holder.wait()
@@ -84,8 +101,8 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path, hold: Hold) -> None:
         slots.free(slot)  # type: ignore[arg-type]
 
 
-def test_a_process_started_by_the_holder_does_not_keep_the_slot(tmp_path: Path) -> None:
-    slots = Slots(tmp_path, 1)
+def test_a_process_started_by_the_holder_does_not_keep_the_slot(new_slots: NewSlots) -> None:
+    slots = new_slots(1)
     slot = slots.take(0)
     assert slot is not None
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
@@ -98,8 +115,8 @@ def test_a_process_started_by_the_holder_does_not_keep_the_slot(tmp_path: Path) 
         child.communicate()
 
 
-def test_waits_for_a_slot_that_comes_free(tmp_path: Path) -> None:
-    slots = Slots(tmp_path, 1)
+def test_waits_for_a_slot_that_comes_free(new_slots: NewSlots) -> None:
+    slots = new_slots(1)
     first = slots.take(0)
     assert first is not None
     got: list[int | None] = []
@@ -112,10 +129,33 @@ def test_waits_for_a_slot_that_comes_free(tmp_path: Path) -> None:
     slots.free(got[0])
 
 
-def test_gives_up_at_its_time(tmp_path: Path) -> None:
-    slots = Slots(tmp_path, 1)
+def test_gives_up_at_its_time(new_slots: NewSlots) -> None:
+    slots = new_slots(1)
     slot = slots.take(0)
     assert slot is not None
     assert slots.take(0.05) is None
     slots.free(slot)
-    assert list(tmp_path.iterdir()) == [tmp_path / "0"], "a failed try leaves nothing behind"
+
+
+def test_a_removed_file_changes_nothing(file: Path, new_slots: NewSlots, hold: Hold) -> None:
+    slots = new_slots(2)
+    slot = slots.take(0)
+    assert slot is not None
+    taken, _ = hold(2, 2)
+    assert taken == 1
+    file.unlink()
+    assert slots.take(0) is None
+    slots.free(slot)
+    assert slots.take(0) == slot
+
+
+def test_a_file_of_its_own_needs_no_name() -> None:
+    descriptor = new_file()
+    try:
+        slots = Slots(descriptor, 1)
+        assert slots.take(0) is not None
+        if not os.fork():
+            os._exit(Slots(descriptor, 1).take(0) is not None)
+        assert os.wait()[1] == 0, "a fork shares the slots, and has none of ours"
+    finally:
+        os.close(descriptor)
