@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
 from tests.support.envelope import data_of
+from tests.support.environment import environment_of
 from tests.support.service import COMMAND, ROOT, Service, free_port
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -30,7 +31,7 @@ def refused(folder: Path, **environment: str) -> str:
     ended = subprocess.run(
         COMMAND,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), **environment},
+        env=environment_of(**{"HOME": str(folder), "TMPDIR": str(folder), **environment}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -106,7 +107,7 @@ def test_a_port_in_use(tmp_path: Path, place: Place) -> None:
         ended = subprocess.run(
             COMMAND,
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path), "PORT": str(port), "DATA_DIR": str(place.folder)},
+            env=environment_of(TMPDIR=str(tmp_path), PORT=str(port), DATA_DIR=str(place.folder)),
             capture_output=True,
             text=True,
             timeout=120,
@@ -227,12 +228,7 @@ def test_an_end_in_order(start_embedded: Callable[[], Service], place: Place, nu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-C", "TERM"])
 def test_an_end_while_workers_start(tmp_path: Path, database_url: str, number: signal.Signals) -> None:
     log = tmp_path / "log"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "TMPDIR": str(tmp_path),
-        "PORT": str(free_port()),
-        "WEB_CONCURRENCY": "2",
-    }
+    environment = environment_of(TMPDIR=str(tmp_path), PORT=str(free_port()), WEB_CONCURRENCY="2")
     with log.open("w") as file:
         service = subprocess.Popen(
             COMMAND,

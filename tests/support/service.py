@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from taskapi.settings import ROOT
+from tests.support.environment import environment_of
 from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
@@ -38,11 +39,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "PORT": str(self.port),
-            "WEB_CONCURRENCY": "2",
+            **environment_of(HOME=str(folder), TMPDIR=str(folder), PORT=str(self.port), WEB_CONCURRENCY="2"),
             **environment,
         }
         self._log = folder / f"service-{self.port}.log"
