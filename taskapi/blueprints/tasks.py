@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import Response
+from flask import Response, request
 
 from taskapi.repository import Written
 from taskapi.schemas import (
@@ -37,7 +37,7 @@ def create_task(task: dict[str, Any], key: str | None) -> Response:
     It starts incomplete. The history gets a `CREATED` entry in the same transaction.
     """
     written = tasks.repository.create_task(**task, idempotency_key=key)
-    location = f"/api/v1/tasks/{orjson.loads(written.task)['id']}"
+    location = f"{request.script_root}/api/v1/tasks/{orjson.loads(written.task)['id']}"
     return _written(written, "TASK_CREATED", status=201, headers={"Location": location})
 
 

@@ -14,6 +14,8 @@ from werkzeug.routing import BaseConverter
 from taskapi import __version__
 from taskapi.blueprints import BLUEPRINTS
 from taskapi.schemas import ErrorSchema, Identifier
+from taskapi.settings import Settings
+from taskapi.web.access import OPEN_PATHS
 from taskapi.web.errors import http_failure
 from taskapi.web.parsing import EMPTY_IS_ABSENT
 
@@ -24,6 +26,9 @@ DOCS_POLICY = (
     " img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What ReDoc needs: its own script, a search worker made from a blob, and inline styles."""
+
+REVALIDATED = {"Cache-Control": "no-cache"}
+"""For what may be kept, and asked for again each time, as Flask says it of the files."""
 
 DESCRIPTION = """\
 Tasks, their complete history, and the figures of the week.
@@ -66,13 +71,15 @@ class Api(flask_smorest.Api):
         return http_failure(error)
 
 
-def init_api(app: Flask) -> None:
+def init_api(app: Flask, settings: Settings) -> None:
     """Register the blueprints, /api/openapi.json and /api/docs."""
     app.config.update(API_TITLE="taskapi", API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
     app.url_map.converters["task_id"] = TaskIdConverter
     # A redirect to the path without its doubled or last slash would be built from the Host header.
     app.url_map.merge_slashes = False
-    api = Api(app, spec_kwargs={"info": {"description": DESCRIPTION}, "servers": [{"url": "/"}]})
+    api = Api(
+        app, spec_kwargs={"info": {"description": DESCRIPTION}, "servers": [{"url": settings.script_name or "/"}]}
+    )
     api.register_converter(TaskIdConverter, lambda _: {"type": "string", "format": "uuid"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
@@ -91,7 +98,9 @@ def _spec(api: Api) -> bytes:
             parameter["allowEmptyValue"] = True
     for path, operations in spec["paths"].items():
         for name in operations.keys() & {"get", "post", "put", "patch", "delete"}:
-            operations[name]["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]
+            operations[name]["security"] = [{}] if path in OPEN_PATHS else [{}, {"bearer": []}]
+            if path in OPEN_PATHS:
+                del operations[name]["responses"]["401"]
     return orjson.dumps(spec)
 
 
@@ -100,7 +109,7 @@ def _docs(spec: bytes) -> flask.Blueprint:
 
     @docs.get("/api/openapi.json")
     def openapi() -> Response:
-        return Response(spec, mimetype="application/json")
+        return Response(spec, mimetype="application/json", headers=REVALIDATED)
 
     @docs.get("/api/docs")
     def redoc() -> Response:
@@ -110,7 +119,7 @@ def _docs(spec: bytes) -> flask.Blueprint:
 
     @docs.get("/")
     def root() -> Response:
-        # Relative, so that the Host header has no part in it.
-        return Response(status=302, headers={"Location": "/api/docs"})
+        # Only the path, so that the Host header has no part in it.
+        return Response(status=302, headers={"Location": f"{flask.request.script_root}/api/docs", **REVALIDATED})
 
     return docs

@@ -67,13 +67,13 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Callable[[View], View]:
         """Document what the view answers: its success with an example, and each of its errors.
 
-        `alone` says that it needs neither a token nor the database.
+        `alone` says that it does without the database.
         """
         document = self.response(status, schema, example=example, **options)
 
         def decorator(view: View) -> View:
             documented = document(view)
-            for code in sorted({422, 500, *errors} if alone else {401, 422, 500, 503, *errors}):
+            for code in sorted({401, 422, 500, *errors} | (set() if alone else {503})):
                 documented = self.alt_response(code, schema=ErrorSchema, **examples.ERRORS[code])(documented)
             operation = {"operationId": view.__name__}
             return cast(View, _documented(view, self.doc(**operation)(documented)))

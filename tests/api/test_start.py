@@ -18,7 +18,7 @@ import pytest
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
 from tests.support.envelope import data_of
 from tests.support.environment import environment_of
-from tests.support.service import COMMAND, ROOT, Service, free_port
+from tests.support.service import COMMAND, ROOT, Service, free_port, has_ipv6
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
@@ -176,6 +176,13 @@ def test_host_opens_it_to_others(start_service: Callable[..., Service]) -> None:
     service = start_service(HOST="0.0.0.0")
     assert reachable("127.0.0.2", service.port)
     assert f"http://localhost:{service.port}/api/docs" in service.log
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_host_opens_it_to_others_with_ipv6(start_service: Callable[..., Service]) -> None:
+    service = start_service(HOST="::")
+    assert reachable("::1", service.port)
+    assert reachable("127.0.0.2", service.port)
 
 
 # With the embedded database

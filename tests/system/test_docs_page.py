@@ -1,5 +1,6 @@
 """The docs page in a real browser, with the network refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,6 +33,16 @@ def test_the_docs_page_shows_every_operation_and_asks_nobody_else(page: Page, se
     asked = [urlsplit(url) for url in page.requested if url.startswith(("http", "ws", "ftp"))]
     assert {url.netloc for url in asked} == {f"127.0.0.1:{service.port}"}
     assert {url.path for url in asked} >= {"/api/docs", "/api/openapi.json"}
+    assert page.errors == []
+
+
+def test_the_docs_page_below_a_prefix(page: Page, start_service: Callable[..., Service]) -> None:
+    service = start_service(SCRIPT_NAME="/team/tasks")
+    page.open(f"{service.url}/")
+    page.wait_for_text("Create a task")
+    asked = [urlsplit(url) for url in page.requested if url.startswith(("http", "ws", "ftp"))]
+    assert {url.path for url in asked} >= {"/team/tasks/api/docs", "/team/tasks/api/openapi.json"}
+    assert all(url.path.startswith("/team/tasks/") for url in asked)
     assert page.errors == []
 
 

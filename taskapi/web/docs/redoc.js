@@ -1,6 +1,6 @@
-// Shows /api/openapi.json with ReDoc, in fonts that every machine has.
+// Shows openapi.json, which is beside the page, with ReDoc, in fonts that every machine has.
 Redoc.init(
-  "/api/openapi.json",
+  "openapi.json",
   {
     hideDownloadButton: false,
     requiredPropsFirst: false,
