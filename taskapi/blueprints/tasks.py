@@ -31,6 +31,7 @@ tasks = Blueprint("Tasks", __name__, url_prefix="/api/v1/tasks", description="Cr
     headers={**examples.LOCATION, **examples.REPLAYED},
     errors=(400, 413, 415),
 )
+@tasks.conditional
 def create_task(task: dict[str, Any], key: str | None) -> Response:
     """Create a task
 
@@ -43,6 +44,7 @@ def create_task(task: dict[str, Any], key: str | None) -> Response:
 
 @tasks.get("")
 @tasks.answers(200, TaskListAnswerSchema, example=examples.success([examples.TASK, examples.COMPLETED]))
+@tasks.conditional
 def list_tasks() -> Response:
     """List every task
 
@@ -53,6 +55,7 @@ def list_tasks() -> Response:
 
 @tasks.get("/<task_id:task_id>")
 @tasks.answers(200, TaskAnswerSchema, example=examples.success(examples.TASK), errors=(404,))
+@tasks.conditional
 def get_task(task_id: UUID) -> Response:
     """Get a task"""
     return success(tasks.repository.get_task(task_id=task_id))
@@ -68,6 +71,7 @@ def get_task(task_id: UUID) -> Response:
     headers=examples.REPLAYED,
     errors=(400, 404, 413, 415),
 )
+@tasks.conditional
 def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Response:
     """Change a task's title, its description, or both
 
@@ -86,6 +90,7 @@ def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Resp
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def delete_task(task_id: UUID, key: str | None) -> Response:
     """Delete a task
 
@@ -104,6 +109,7 @@ def delete_task(task_id: UUID, key: str | None) -> Response:
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def complete_task(task_id: UUID, key: str | None) -> Response:
     """Complete a task
 
@@ -122,6 +128,7 @@ def complete_task(task_id: UUID, key: str | None) -> Response:
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def reopen_task(task_id: UUID, key: str | None) -> Response:
     """Reopen a task
 

@@ -8,7 +8,7 @@ import flask
 import flask_smorest
 import orjson
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, UnprocessableEntity
+from werkzeug.exceptions import HTTPException, PreconditionFailed, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
 from taskapi import __version__
@@ -116,6 +116,11 @@ def _docs(spec: bytes) -> flask.Blueprint:
         page = flask.send_from_directory(DOCS_FOLDER, "redoc.html")
         page.headers["Content-Security-Policy"] = DOCS_POLICY
         return page
+
+    @docs.after_request
+    def in_the_envelope(response: Response) -> Response:
+        # Werkzeug's own answer to a condition that cannot be met is empty.
+        return http_failure(PreconditionFailed()) if response.status_code == 412 else response
 
     @docs.get("/")
     def root() -> Response:

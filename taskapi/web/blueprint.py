@@ -11,7 +11,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
 from taskapi.schemas import ErrorSchema, IdempotencyKeySchema
-from taskapi.web import examples, parsing
+from taskapi.web import conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -54,6 +54,17 @@ class Blueprint(flask_smorest.Blueprint):
             return view(*arguments, key=parsing.idempotency_key(), **parameters)
 
         return cast(View, _documented(wrapper, super().arguments(IdempotencyKeySchema, location="headers")(view)))
+
+    def conditional(self, view: View) -> View:
+        """Check If-Match and If-None-Match when all else has been, right before the view, and document the 412."""
+
+        @wraps(view)
+        def wrapper(*arguments: Any, **parameters: Any) -> Any:
+            conditions.check(self.repository, parameters.get("task_id"))
+            return view(*arguments, **parameters)
+
+        document = self.alt_response(412, schema=ErrorSchema, **examples.ERRORS[412])
+        return cast(View, _documented(wrapper, document(view)))
 
     def answers(
         self,
