@@ -41,7 +41,7 @@ try:
 except ConfigurationError as error:
     sys.exit(f"taskapi: {error}")
 
-bind = f"{settings.host}:{settings.port}"
+bind = settings.address
 workers = settings.workers
 worker_class = "taskapi.worker.Worker"
 # For the workers' heartbeats. What empties the folder for temporary files leaves this one alone.

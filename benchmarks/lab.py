@@ -69,7 +69,7 @@ class Postgres:
         subprocess.run(
             [sys.executable, "-m", "taskapi.migrations"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "DATABASE_URL": url},
+            env={"PATH": os.environ["PATH"], "ENV_FILE": "", "DATABASE_URL": url},
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -118,7 +118,13 @@ def serve(name: str, command: Sequence[str], port: int, environment: Mapping[str
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "WEB_CONCURRENCY": "2", **environment},
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": "",
+            "PYTHONPATH": str(ROOT),
+            "WEB_CONCURRENCY": "2",
+            **environment,
+        },
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -12,6 +12,7 @@ from taskapi.web.cors import init_cors
 from taskapi.web.errors import init_errors
 from taskapi.web.metrics import init_metrics
 from taskapi.web.observation import Observation
+from taskapi.web.prefix import Prefix
 
 
 def create_app(settings: Settings) -> Flask:
@@ -21,17 +22,18 @@ def create_app(settings: Settings) -> Flask:
     """
     app = Application("taskapi", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
-    app.config["TRUSTED_HOSTS"] = list(settings.trusted_hosts) or None
 
     database = Database(settings)  # sql/*.sql on a pool of connections: deadlines, retries, the driver's errors
     app.extensions["taskapi"] = Repository(database)  # one method for each statement
     app.extensions["taskapi.database"] = database  # for the worker, which drains it before it ends
 
-    init_access(app, settings)  # bearer tokens
+    init_access(app, settings)  # host names and bearer tokens
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
-    init_api(app)  # the blueprints, the OpenAPI document and the docs page
+    init_api(app, settings)  # the blueprints, the OpenAPI document and the docs page
     if settings.metrics:
         init_metrics(app)  # /metrics
+    if settings.script_name:
+        app.wsgi_app = Prefix(app.wsgi_app, settings.script_name)  # type: ignore[method-assign]  # the start of each path
     app.wsgi_app = Observation(app.wsgi_app, settings)  # type: ignore[method-assign]  # request ids, logs, metrics
     return app

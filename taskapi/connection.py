@@ -1,7 +1,6 @@
 """A psycopg2 connection that never waits past its deadline, and knows what it may send to its server."""
 
 import os
-import re
 import select
 import socket
 import time
@@ -12,7 +11,7 @@ from select import POLLIN, poll  # by name: gevent puts a slower poll() into the
 import psycopg2
 import psycopg2.extensions as ext
 
-from taskapi.errors import ConfigurationError
+from taskapi.database_url import libpq_url
 from taskapi.settings import Settings
 
 
@@ -92,27 +91,6 @@ def _wait(connection: Connection) -> None:
             raise DeadlinePassed("the server did not answer in time")
 
 
-def libpq_url(settings: Settings) -> str:
-    """`settings.database_url` as libpq takes it; a SQLAlchemy driver name in it is dropped.
-
-    Raises ConfigurationError, without the URL's text, where libpq cannot read it.
-    """
-    url = re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", settings.database_url or "")
-    # Unencoded, a password's @ or / would make a host, a port or a database of the rest, for an error to quote.
-    is_url = re.fullmatch(r"\w+://([^@/?]*@)?[^@?]*(\?.*)?", url)
-    try:
-        ext.parse_dsn(url)
-    except psycopg2.Error:
-        # libpq quotes the part it stumbled over, which may be the password.
-        is_url = None
-    if not is_url:
-        raise ConfigurationError(
-            "DATABASE_URL is not a PostgreSQL URL: give postgresql://user:password@host/database,"
-            " with special characters in the password percent-encoded."
-        )
-    return url
-
-
 def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] = lambda: None) -> Connection:
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
@@ -153,13 +131,6 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
         connection.close()
         raise
     return connection
-
-
-def without_password(error: Exception, settings: Settings) -> str:
-    """The error in one line, for a log: libpq may quote what it was given."""
-    password = ext.parse_dsn(libpq_url(settings)).get("password")
-    line = " ".join(str(error).split())
-    return line.replace(password, "***") if password else line
 
 
 def limits(settings: Settings) -> str:

@@ -13,7 +13,8 @@ from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, Inv
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from taskapi import queries
-from taskapi.connection import Connection, DeadlinePassed, connect, libpq_url, limits, without_password
+from taskapi.connection import Connection, DeadlinePassed, connect, limits
+from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import (
     ConnectFailed,
     IdempotencyKeyRaced,

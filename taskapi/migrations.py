@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from taskapi.connection import libpq_url, without_password
+from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
 from taskapi.logs import take_over_prints
 from taskapi.settings import ROOT, Settings

@@ -1,17 +1,22 @@
 """Every setting: the environment variable's name, its default, and what it means."""
 
 import os
-import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from environs import Env, EnvError, validate
-
+from taskapi.addresses import host_name, netloc, origin, path_prefix
+from taskapi.environment import Environment
 from taskapi.errors import ConfigurationError
 
 ROOT = Path(__file__).resolve().parents[1]
 """The project's folder, wherever the process was started."""
+
+EXACT_ORIGIN = (
+    "an exact origin, such as https://app.example.com, without a path; wildcards are refused, because credentials are"
+    " allowed, and other than ASCII letters are written in punycode (xn--…)"
+)
+HOST_NAME = "a host name such as api.example.com, or .example.com for all names that end with it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,7 @@ class Settings:
     app_env: str = "development"
     host: str = "127.0.0.1"
     port: int = 8000
+    script_name: str = ""
     workers: int = 1
     database_url: str | None = field(default=None, repr=False)
     data_dir: Path = ROOT / ".data"
@@ -43,48 +49,53 @@ class Settings:
         return self.app_env == "production"
 
     @property
+    def address(self) -> str:
+        """Where the service listens, as `host:port`; an IPv6 address is in brackets, as in a URL."""
+        return netloc(self.host, self.port)
+
+    @property
     def pool_size(self) -> int:
         """Connections of one worker: its share of the service's, and one at the least."""
         return max(1, self.db_connections // self.workers)
 
     @classmethod
     def from_environment(cls) -> "Settings":
-        """Read the settings from the process's environment.
+        """Read the settings from the process's environment and, in development, from `.env` in the project's folder.
 
-        Raises ConfigurationError, in a sentence that names the variable and never its value, which may be a secret.
+        Raises ConfigurationError, in a sentence that names the variable and what is allowed. It shows the value, too,
+        unless that may be a secret.
         """
         if sys.flags.optimize > 1:
             raise ConfigurationError(
                 "Python's -OO (PYTHONOPTIMIZE=2) removes the docstrings, which are the texts of the API: leave it out."
             )
-        env = Env()
-        positive = validate.Range(min=0, min_inclusive=False)
-        try:
-            db_connections = env.int("DB_CONNECTIONS", 20, validate=validate.Range(min=1, max=10_000))
-            cores = min(os.cpu_count() or 1, db_connections)
-            settings = cls(
-                app_env=env.str("APP_ENV", "development", validate=validate.OneOf(["development", "production"])),
-                host=env.str("HOST", "127.0.0.1"),
-                port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
-                workers=env.int("WEB_CONCURRENCY", cores, validate=validate.Range(min=1, max=512)),
-                database_url=env.str("DATABASE_URL", "").strip() or None,
-                data_dir=ROOT / env.str("DATA_DIR", ".data"),
-                auto_migrate=env.bool("AUTO_MIGRATE", True),
-                db_connections=db_connections,
-                db_pool_timeout=env.float("DB_POOL_TIMEOUT", 5.0, validate=positive),
-                db_lock_timeout=env.float("DB_LOCK_TIMEOUT", 5.0, validate=positive),
-                db_statement_timeout=env.float("DB_STATEMENT_TIMEOUT", 15.0, validate=positive),
-                request_deadline=env.float("REQUEST_DEADLINE", 30.0, validate=positive),
-                db_prepare=env.bool("DB_PREPARE", True),
-                max_body_bytes=env.int("MAX_BODY_BYTES", 1024 * 1024, validate=validate.Range(min=1)),
-                cors_origins=_words(env.list("CORS_ORIGINS", ["http://localhost:3000"])),
-                trusted_hosts=_words(env.list("TRUSTED_HOSTS", [])),
-                api_tokens=_tokens(env.str("API_TOKENS", "")),
-                metrics=env.bool("METRICS", False),
-                log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
-            )
-        except EnvError as error:
-            raise ConfigurationError(_without_value(error)) from None
+        env = Environment(ROOT)
+        db_connections = env.whole("DB_CONNECTIONS", 20, 1, 10_000)
+        cores = min(os.cpu_count() or 1, db_connections)
+        settings = cls(
+            app_env=env.one_of("APP_ENV", "development", ("development", "production")),
+            host=env.parsed("HOST", "127.0.0.1", _listening_host, "an address to listen at, such as 0.0.0.0 or ::1"),
+            port=env.whole("PORT", 8000, 1, 65535),
+            script_name=env.parsed("SCRIPT_NAME", "", path_prefix, "the start of a path, such as /tasks"),
+            workers=env.whole("WEB_CONCURRENCY", cores, 1, 512),
+            database_url=env.text("DATABASE_URL") or None,
+            data_dir=ROOT / Path(env.text("DATA_DIR") or ".data").expanduser(),
+            auto_migrate=env.flag("AUTO_MIGRATE", True),
+            db_connections=db_connections,
+            db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5.0),
+            db_lock_timeout=env.seconds("DB_LOCK_TIMEOUT", 5.0),
+            db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", 15.0),
+            request_deadline=env.seconds("REQUEST_DEADLINE", 30.0),
+            db_prepare=env.flag("DB_PREPARE", True),
+            max_body_bytes=env.whole("MAX_BODY_BYTES", 1024 * 1024, 1),
+            cors_origins=env.listed("CORS_ORIGINS", ["http://localhost:3000"], origin, EXACT_ORIGIN),
+            trusted_hosts=env.listed("TRUSTED_HOSTS", [], _trusted_host, HOST_NAME),
+            api_tokens=env.listed("API_TOKENS", [], str, "a token"),
+            metrics=env.flag("METRICS", False),
+            log_level=env.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        )
+        if env.text("API_TOKENS") and not settings.api_tokens:
+            raise ConfigurationError("API_TOKENS: there is no token in it; leave it unset to have the API open.")
         settings._check()
         return settings
 
@@ -94,12 +105,6 @@ class Settings:
                 "DATABASE_URL is not set: with APP_ENV=production, give the URL of a PostgreSQL,"
                 " such as postgresql://user:password@host/database."
             )
-        for origin in self.cors_origins:
-            if not re.fullmatch(r"[a-z][a-z0-9.-]*://[A-Za-z0-9.-]+(:[0-9]+)?", origin):
-                raise ConfigurationError(
-                    "CORS_ORIGINS: each origin is exact, such as https://app.example.com, without a path; wildcards are"
-                    " refused, because credentials are allowed."
-                )
         if self.workers > self.db_connections:
             raise ConfigurationError(
                 f"WEB_CONCURRENCY ({self.workers}) exceeds DB_CONNECTIONS ({self.db_connections}):"
@@ -107,22 +112,15 @@ class Settings:
             )
 
 
-def _words(values: list[str]) -> tuple[str, ...]:
-    return tuple(value.strip() for value in values if value.strip())
+def _listening_host(text: str) -> str:
+    """An address or a name without a port; an IPv6 address may be in brackets."""
+    if ":" not in text:
+        return host_name(text)
+    return host_name(text if text.startswith("[") and text.endswith("]") else f"[{text}]")[1:-1]
 
 
-def _tokens(value: str) -> tuple[str, ...]:
-    tokens = _words(value.split(","))
-    if value and not tokens:
-        raise ConfigurationError("API_TOKENS: there is no token in it; leave it unset to have the API open.")
-    return tokens
-
-
-def _without_value(error: EnvError) -> str:
-    # environs quotes the value in some of its messages; the name and the rule are enough to mend it.
-    name, _, rule = str(error).partition(":")
-    rule = rule.strip()
-    if "invalid:" in rule or '"' in name:
-        name = name.split('"')[1] if '"' in name else name
-        rule = "the value cannot be read; see the settings in README.md"
-    return f"{name}: {rule}"
+def _trusted_host(text: str) -> str:
+    """A host's name; with a dot before it, also all names that end with it."""
+    if text.startswith("."):
+        return f".{host_name(text[1:])}"
+    return host_name(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)

@@ -41,7 +41,7 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
     body = orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
 
@@ -76,6 +76,8 @@ class Worker(GeventWorker):
         gunicorn.util.write_error = write_error
         gunicorn.http.wsgi.Response = Response
         taskapi.connection.wait_for_socket = wait_for_socket
+        # The application sees to it; gunicorn would answer 500 to a path outside it.
+        os.environ.pop("SCRIPT_NAME", None)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection. The gevent worker's own method would take the timeout away again."""

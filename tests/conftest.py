@@ -14,11 +14,15 @@ from taskapi.database import Database
 from taskapi.embedded import EmbeddedError
 from taskapi.repository import Repository
 from taskapi.settings import Settings
+from tests.support.environment import environment_of
 from tests.support.folders import short_folder
 from tests.support.pooler import PROGRAM, PgBouncer
 from tests.support.server import Server
 from tests.support.service import ROOT, Service
 from tests.support.sql import Sql
+
+# Settings that are read in the tests' own process are not of the .env file of the person who runs them.
+os.environ["ENV_FILE"] = ""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,7 +61,7 @@ def template(postgres: Server) -> Iterator[str]:
         subprocess.run(
             [sys.executable, "-m", "taskapi.migrations"],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "DATABASE_URL": postgres.url(name)},
+            env=environment_of(DATABASE_URL=postgres.url(name)),
             check=True,
             stdout=subprocess.DEVNULL,
         )

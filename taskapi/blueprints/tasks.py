@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import Response
+from flask import Response, request
 
 from taskapi.repository import Written
 from taskapi.schemas import (
@@ -35,18 +35,20 @@ tasks = Blueprint("Tasks", __name__, url_prefix="/api/v1/tasks", description="Cr
     headers={**examples.LOCATION, **examples.REPLAYED},
     errors=(400, 413, 415),
 )
+@tasks.conditional
 def create_task(task: dict[str, Any], key: str | None) -> Response:
     """Create a task
 
     It starts incomplete. The history gets a `CREATED` entry in the same transaction.
     """
     written = tasks.repository.create_task(**task, idempotency_key=key)
-    location = f"/api/v1/tasks/{orjson.loads(written.task)['id']}"
+    location = f"{request.script_root}/api/v1/tasks/{orjson.loads(written.task)['id']}"
     return _written(written, "TASK_CREATED", status=201, headers={"Location": location})
 
 
 @tasks.get("")
 @tasks.answers(200, TaskListAnswerSchema, example=examples.success([examples.TASK, examples.COMPLETED]))
+@tasks.conditional
 def list_tasks() -> Response:
     """List every task
 
@@ -57,6 +59,7 @@ def list_tasks() -> Response:
 
 @tasks.get("/<task_id:task_id>")
 @tasks.answers(200, TaskAnswerSchema, example=examples.success(examples.TASK), errors=(404,))
+@tasks.conditional
 def get_task(task_id: UUID) -> Response:
     """Get a task
 
@@ -75,6 +78,7 @@ def get_task(task_id: UUID) -> Response:
     headers=examples.REPLAYED,
     errors=(400, 404, 413, 415),
 )
+@tasks.conditional
 def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Response:
     """Change a task's title, its description, or both
 
@@ -93,6 +97,7 @@ def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Resp
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def delete_task(task_id: UUID, key: str | None) -> Response:
     """Delete a task
 
@@ -111,6 +116,7 @@ def delete_task(task_id: UUID, key: str | None) -> Response:
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def complete_task(task_id: UUID, key: str | None) -> Response:
     """Complete a task
 
@@ -129,6 +135,7 @@ def complete_task(task_id: UUID, key: str | None) -> Response:
     headers=examples.REPLAYED,
     errors=(404,),
 )
+@tasks.conditional
 def reopen_task(task_id: UUID, key: str | None) -> Response:
     """Reopen a task
 

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.errors import ConfigurationError
 from taskapi.mcp.connections import Connection
+from taskapi.mcp.headers import plain
 from taskapi.settings import Settings
-from taskapi.web.access import Gate
+from taskapi.web.access import Gate, Names
 
 log = logging.getLogger("taskapi.mcp")
 
@@ -29,8 +30,11 @@ MOST_REQUESTS = 100
 class Door:
     """Lets POST requests through, with one of API_TOKENS where those are set, and only so many at once."""
 
-    def __init__(self, app: ASGIApp, tokens: tuple[str, ...], body_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, tokens: tuple[str, ...], *, body_seconds: float, trusted: tuple[str, ...] = ()
+    ) -> None:
         self._app = app
+        self._trusted = Names(trusted)
         self._gate = Gate(tokens) if tokens else None
         self._body_seconds = body_seconds
         self._serving = 0
@@ -44,12 +48,15 @@ class Door:
         else:
             self._serving += 1
             try:
-                await self._app(_with_one_path(scope), _in_time(receive, self._body_seconds), send)
+                await self._app(self._plain(scope), _in_time(receive, self._body_seconds), send)
             except BodyLate:
                 sentence = "The body did not arrive in time; send the request again."
                 await PlainTextResponse(sentence, 408, {"Connection": "close"})(scope, receive, send)
             finally:
                 self._serving -= 1
+
+    def _plain(self, scope: Scope) -> Scope:
+        return plain(_with_one_path(scope), self._trusted)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         if self._gate and not self._gate.opens(Headers(scope=scope).get("Authorization", "")):
@@ -130,7 +137,9 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
             allowed_origins=origins,
         ),
     )
-    app.add_middleware(Door, tokens=settings.api_tokens, body_seconds=settings.request_deadline)
+    app.add_middleware(
+        Door, tokens=settings.api_tokens, trusted=settings.trusted_hosts, body_seconds=settings.request_deadline
+    )
     # The last one added is the first to see a request: a preflight carries no token, and a refusal must be readable.
     app.add_middleware(
         CORSMiddleware,

@@ -6,11 +6,12 @@ from uuid import UUID
 import flask
 import flask_smorest
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException, UnprocessableEntity
+from werkzeug.exceptions import HTTPException, PreconditionFailed, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
 from taskapi.blueprints import BLUEPRINTS
 from taskapi.schemas import FailureSchema, Identifier
+from taskapi.settings import Settings
 from taskapi.web import document
 from taskapi.web.errors import http_failure
 
@@ -21,6 +22,9 @@ DOCS_POLICY = (
     " img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """What ReDoc needs: its own script, a search worker made from a blob, and inline styles."""
+
+REVALIDATED = {"Cache-Control": "no-cache"}
+"""For what may be kept, and asked for again each time, as Flask says it of the files."""
 
 
 class TaskIdConverter(BaseConverter):
@@ -45,12 +49,12 @@ class Api(flask_smorest.Api):
         return http_failure(error)
 
 
-def init_api(app: Flask) -> None:
+def init_api(app: Flask, settings: Settings) -> None:
     """Register the blueprints, /api/openapi.json and /api/docs."""
     app.url_map.converters["task_id"] = TaskIdConverter
     # A redirect to the path without its doubled or last slash would be built from the Host header.
     app.url_map.merge_slashes = False
-    api = Api(app, spec_kwargs=document.configure(app))
+    api = Api(app, spec_kwargs=document.configure(app, settings))
     api.register_converter(TaskIdConverter, lambda _: {"type": "string", "format": "uuid"})
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
@@ -62,7 +66,7 @@ def _docs(spec: bytes) -> flask.Blueprint:
 
     @docs.get("/api/openapi.json")
     def openapi() -> Response:
-        return Response(spec, mimetype="application/json")
+        return Response(spec, mimetype="application/json", headers=REVALIDATED)
 
     @docs.get("/api/docs")
     def redoc() -> Response:
@@ -70,9 +74,14 @@ def _docs(spec: bytes) -> flask.Blueprint:
         page.headers["Content-Security-Policy"] = DOCS_POLICY
         return page
 
+    @docs.after_request
+    def in_the_envelope(response: Response) -> Response:
+        # Werkzeug's own answer to a condition that cannot be met is empty.
+        return http_failure(PreconditionFailed()) if response.status_code == 412 else response
+
     @docs.get("/")
     def root() -> Response:
-        # Relative, so that the Host header has no part in it.
-        return Response(status=302, headers={"Location": "/api/docs"})
+        # Only the path, so that the Host header has no part in it.
+        return Response(status=302, headers={"Location": f"{flask.request.script_root}/api/docs", **REVALIDATED})
 
     return docs

@@ -11,7 +11,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
 from taskapi.schemas import FailureSchema, IdempotencyKeySchema
-from taskapi.web import examples, parsing
+from taskapi.web import conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -55,6 +55,17 @@ class Blueprint(flask_smorest.Blueprint):
 
         return cast(View, _documented(wrapper, super().arguments(IdempotencyKeySchema, location="headers")(view)))
 
+    def conditional(self, view: View) -> View:
+        """Check If-Match and If-None-Match when all else has been, right before the view, and document the 412."""
+
+        @wraps(view)
+        def wrapper(*arguments: Any, **parameters: Any) -> Any:
+            conditions.check(self.repository, parameters.get("task_id"))
+            return view(*arguments, **parameters)
+
+        document = self.alt_response(412, schema=FailureSchema, **examples.ERRORS[412])
+        return cast(View, _documented(wrapper, document(view)))
+
     def answers(
         self,
         status: int,
@@ -67,13 +78,13 @@ class Blueprint(flask_smorest.Blueprint):
     ) -> Callable[[View], View]:
         """Document what the view answers: its success with an example, and each of its errors.
 
-        `alone` says that it needs neither a token nor the database.
+        `alone` says that it does without the database.
         """
         document = self.response(status, schema, example=example, **options)
 
         def decorator(view: View) -> View:
             documented = document(view)
-            for code in sorted({422, 500, *errors} if alone else {401, 422, 500, 503, *errors}):
+            for code in sorted({401, 422, 500, *errors} | (set() if alone else {503})):
                 documented = self.alt_response(code, schema=FailureSchema, **examples.ERRORS[code])(documented)
             operation = {"operationId": view.__name__}
             return cast(View, _documented(view, self.doc(**operation)(documented)))

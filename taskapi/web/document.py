@@ -12,7 +12,9 @@ from marshmallow.fields import Field
 
 from taskapi import __version__
 from taskapi.schemas import CODES, Code, Query
+from taskapi.settings import Settings
 from taskapi.web import examples
+from taskapi.web.access import OPEN_PATHS
 from taskapi.web.samples import samples
 
 INFO = {
@@ -28,10 +30,10 @@ IN_PATHS = {"task_id": {"description": "The task's id.", "example": examples.TAS
 """What flask-smorest cannot know of the parameters in paths."""
 
 
-def configure(app: Flask) -> dict[str, Any]:
+def configure(app: Flask, settings: Settings) -> dict[str, Any]:
     """Set what flask-smorest reads from the configuration; return what its Api takes as `spec_kwargs`."""
     app.config.update(API_TITLE="taskapi", API_VERSION=__version__, OPENAPI_VERSION="3.1.0")
-    return {"info": INFO, "servers": [{"url": "/"}], "marshmallow_plugin": Plugin()}
+    return {"info": INFO, "servers": [{"url": settings.script_name or "/"}], "marshmallow_plugin": Plugin()}
 
 
 def render(api: flask_smorest.Api) -> bytes:
@@ -54,7 +56,9 @@ def render(api: flask_smorest.Api) -> bytes:
         for method in operations.keys() & METHODS:
             operation = operations[method]
             parameters = [*shared, *operation.get("parameters", [])]
-            operation["security"] = [{}] if path == "/api/v1/health" else [{}, {"bearer": []}]
+            operation["security"] = [{}] if path in OPEN_PATHS else [{}, {"bearer": []}]
+            if path in OPEN_PATHS:
+                del operation["responses"]["401"]
             operation["x-codeSamples"] = samples(method, path, {**operation, "parameters": parameters})
     return orjson.dumps(spec)
 

@@ -35,7 +35,8 @@ def _sentence(error: HTTPException) -> str:
     if error.description and error.description != type(error).description:
         return error.description
     if error.code == 404:
-        return f"There is no path {quote(request.path[:100], errors='replace')}; /api/docs lists those that there are."
+        path, docs = quote(request.path[:100], errors="replace"), f"{request.script_root}/api/docs"
+        return f"There is no path {path}; {docs} lists those that there are."
     if error.code == 405:
         return f"This path does not take {request.method[:20]}; the Allow header names what it takes."
     if error.code == 413:

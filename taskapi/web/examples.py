@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from taskapi.web import conditions
+
 TASK_ID = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 TASK: dict[str, Any] = {
@@ -84,6 +86,10 @@ ERRORS: dict[int, dict[str, Any]] = {
     404: {
         "description": "There is no such task.",
         "example": failure("There is no such task."),
+    },
+    412: {
+        "description": "The request's `If-Match` or `If-None-Match` cannot be met: tasks have no version tags.",
+        "example": failure(conditions.SENTENCE.format("If-Match")),
     },
     413: {
         "description": "The body is larger than the limit: 1 MiB unless configured.",

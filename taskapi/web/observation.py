@@ -45,7 +45,7 @@ class Observation:
             # Flask forgets its request object before it returns.
             answer_status, route = status, _route(environ)
             headers += (("X-Request-Id", request_id), NO_SNIFFING)
-            if environ["PATH_INFO"].startswith("/api/v1"):
+            if "Cache-Control" not in dict(headers):
                 headers.append(NO_STORE)
             return start_response(status, headers, exc_info)
 

@@ -24,6 +24,16 @@ OTHERS = [
     "http://evil.example/http://localhost:3000",
     "http://xlocalhost:3000",
     "http://localhost:3000/",
+    "http://LOCALHOST:3000",
+    "HTTP://localhost:3000",
+    "http://localhost.:3000",
+    "http://localhost:03000",
+    "http://localhost:3000, http://localhost:3000",
+    "http://localhost:3000 http://evil.example",
+    "http://user@localhost:3000",
+    "http://localhost:3000#",
+    "http://localhost:3000?",
+    "http://[::1]:3000",
     "http://127.0.0.1:3000",
     "file://",
 ]
@@ -103,13 +113,13 @@ def test_a_preflight_allows_no_other_headers(client: httpx.Client) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_origins(start_shared: Callable[..., Service]) -> Service:
-    return start_shared(CORS_ORIGINS=f"{APP}, https://other.example.com:8443")
+def some_origins(start_shared: Callable[..., Service]) -> Service:
+    return start_shared(CORS_ORIGINS=f"{APP}, https://Other.example.com:8443/, http://[0::1]:3000")
 
 
-@pytest.mark.parametrize("origin", [APP, "https://other.example.com:8443"])
-def test_configured_origins(two_origins: Service, origin: str) -> None:
-    with two_origins.client() as client:
+@pytest.mark.parametrize("origin", [APP, "https://other.example.com:8443", "http://[::1]:3000"])
+def test_configured_origins(some_origins: Service, origin: str) -> None:
+    with some_origins.client() as client:
         answer = client.get("/api/v1/tasks", headers={"Origin": origin})
         assert_allowed(answer, origin)
         assert "origin" in words(answer.headers["Vary"])
@@ -125,9 +135,17 @@ def test_configured_origins(two_origins: Service, origin: str) -> None:
         "https://app.example.com:443",
         "https://app.example.com.evil.example",
         f"{APP}, https://other.example.com:8443",
+        "https://Other.example.com:8443",
+        "https://other.example.com:8443/",
+        # What an IPv6 address would let in if its brackets were a pattern's.
+        "http://1:3000",
+        "http://::3000",
+        "http://[::1]:3000.evil.example",
+        "http://[::1]:30000",
+        "http://[0::1]:3000",
         "null",
     ],
 )
-def test_configured_origins_are_exact(two_origins: Service, origin: str) -> None:
-    with two_origins.client() as client:
+def test_configured_origins_are_exact(some_origins: Service, origin: str) -> None:
+    with some_origins.client() as client:
         assert_not_allowed(client.get("/api/v1/tasks", headers={"Origin": origin}))

@@ -93,7 +93,11 @@ def documented_errors(path: str, method: str) -> set[str]:
     """The errors that the contract has for an operation."""
     errors = {"422", "500"}
     if path != "/api/v1/health":
-        errors |= {"401", "503"}
+        errors |= {"503"}
+    if path not in ("/api/v1/health", "/api/v1/health/ready"):
+        errors |= {"401"}
+    if "/tasks" in path:
+        errors |= {"412"}
     if "{id}" in path:
         errors |= {"404"}
     if (path, method) in TAKES_BODY:
@@ -150,6 +154,7 @@ def answers(client: httpx.Client, create: Create, service: Service) -> Iterator[
             for task_id in (create(description="x")["id"], NOBODY, "nonsense"):
                 target = path.format(id=task_id)
                 body = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
+                yield path, method, client.request(method, service.url + target, headers={"If-Match": '"1"'}, **body)
                 yield path, method, client.request(method, service.url + target, **body)
                 yield path, method, client.request(method, f"{service.url}{target}?x=1", **body)
         for path, method in TAKES_BODY:

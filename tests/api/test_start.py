@@ -19,7 +19,8 @@ import pytest
 
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
 from tests.support.envelope import data_of
-from tests.support.service import COMMAND, ROOT, Service, free_port
+from tests.support.environment import environment_of
+from tests.support.service import COMMAND, ROOT, Service, free_port, has_ipv6
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
@@ -32,7 +33,7 @@ def refused(folder: Path, **environment: str) -> str:
     ended = subprocess.run(
         COMMAND,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), **environment},
+        env=environment_of(**{"HOME": str(folder), "TMPDIR": str(folder), **environment}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -258,6 +259,13 @@ def test_host_opens_it_to_others(start_service: Callable[..., Service]) -> None:
     assert "secret-of-ours" not in service.log
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_host_opens_it_to_others_with_ipv6(start_service: Callable[..., Service]) -> None:
+    service = start_service(HOST="::")
+    assert reachable("::1", service.port)
+    assert reachable("127.0.0.2", service.port)
+
+
 # With the embedded database
 
 
@@ -308,12 +316,7 @@ def test_an_end_in_order(start_embedded: Callable[[], Service], place: Place, nu
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-C", "TERM"])
 def test_an_end_while_workers_start(tmp_path: Path, database_url: str, number: signal.Signals) -> None:
     log = tmp_path / "log"
-    environment = {
-        "PATH": os.environ["PATH"],
-        "TMPDIR": str(tmp_path),
-        "PORT": str(free_port()),
-        "WEB_CONCURRENCY": "2",
-    }
+    environment = environment_of(TMPDIR=str(tmp_path), PORT=str(free_port()), WEB_CONCURRENCY="2")
     with log.open("w") as file:
         service = subprocess.Popen(
             COMMAND,

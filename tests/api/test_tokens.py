@@ -13,7 +13,8 @@ from tests.support.service import Service
 
 TOKENS = ["first-token", "zweites/Token+=="]
 REQUESTS = [(method, path.format(id=NOBODY)) for path, methods in ROUTES.items() for method in sorted(methods)]
-GUARDED = [(method, path) for method, path in REQUESTS if path != "/api/v1/health"]
+PROBES = ["/api/v1/health", "/api/v1/health/ready"]
+GUARDED = [(method, path) for method, path in REQUESTS if path not in PROBES]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def guarded(start_shared: Callable[..., Service]) -> Iterator[Service]:
         APP_ENV="production",
         AUTO_MIGRATE="false",
         API_TOKENS=" , ".join(TOKENS),
-        TRUSTED_HOSTS="127.0.0.1, tasks.example.com",
+        TRUSTED_HOSTS="127.0.0.1, Tasks.Example.com, .tasks.example.org., ::1",
     )
     yield service
     assert "Traceback" not in service.log
@@ -120,7 +121,7 @@ def test_no_spelling_of_the_path_leads_around_it(guarded: Service, target: str) 
     envelope_of(answer)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/health", "/api/docs", "/api/docs/redoc.js", "/api/openapi.json"])
+@pytest.mark.parametrize("path", [*PROBES, "/api/docs", "/api/docs/redoc.js", "/api/openapi.json"])
 def test_health_and_the_docs_are_open(stranger: httpx.Client, path: str) -> None:
     assert stranger.get(path).status_code == 200
     assert stranger.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 200
@@ -143,9 +144,46 @@ def test_the_frontend_may_read_a_401(stranger: httpx.Client) -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:9999", "tasks.example.com", "tasks.example.com:443"])
+@pytest.mark.parametrize("path", PROBES)
+def test_another_method_of_a_probes_path_is_405_without_a_token(stranger: httpx.Client, path: str) -> None:
+    error_of(stranger.post(path), 405)
+
+
+def test_the_document_says_which_paths_need_no_token(stranger: httpx.Client) -> None:
+    for path, operations in stranger.get("/api/openapi.json").json()["paths"].items():
+        for method in operations.keys() - {"parameters"}:
+            needs = path not in PROBES
+            assert operations[method]["security"] == ([{}, {"bearer": []}] if needs else [{}])
+            assert ("401" in operations[method]["responses"]) == needs
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:9999",
+        "tasks.example.com",
+        "tasks.example.com:443",
+        "tasks.example.com:",
+        "TASKS.example.COM",
+        "tasks.example.com.",
+        "tasks.example.com.:443",
+        "tasks.example.org",
+        "a.b.Tasks.example.org.",
+        "[::1]:8000",
+        "[0:0:0:0:0:0:0:1]",
+    ],
+)
 def test_a_trusted_host_is_served(guarded: Service, host: str) -> None:
-    data_of(raw.send(guarded.port, raw.request("GET", "/api/v1/health", {"Host": host})))
+    headers = {"Host": host, "Authorization": f"Bearer {TOKENS[0]}"}
+    data_of(raw.send(guarded.port, raw.request("GET", "/api/v1/tasks", headers)))
+
+
+@pytest.mark.parametrize("path", PROBES)
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "evil.example", "[fd00::2]", "a b", ""])
+def test_probes_are_served_under_any_host(guarded: Service, path: str, host: str) -> None:
+    data_of(raw.send(guarded.port, raw.request("GET", path, {"Host": host})))
+    data_of(raw.send(guarded.port, f"GET {path} HTTP/1.0\r\n\r\n".encode()))
 
 
 @pytest.mark.parametrize(
@@ -157,22 +195,46 @@ def test_a_trusted_host_is_served(guarded: Service, host: str) -> None:
         "evil.tasks.example.com",
         "tasks.example.com.evil.example",
         "127.0.0.1@evil.example",
+        "tasks.example.com..",
+        "xtasks.example.org",
+        "tasks.example.org.evil.example",
+        "[::2]",
+        "::1",
+        "[::1",
+        "tasks.example.com:x",
+        "tasks.example.com:65536",
+        "tasks_example.com",
         "tasks.example.com, evil.example",
         "a b",
         "",
     ],
 )
-@pytest.mark.parametrize("path", ["/api/v1/health", "/api/v1/tasks", "/api/docs", "/", "/nothing"])
+@pytest.mark.parametrize("path", ["/api/v1/tasks", "/api/docs", "/", "/nothing"])
 def test_another_host_is_400(guarded: Service, host: str, path: str) -> None:
     headers = {"Host": host, "Authorization": f"Bearer {TOKENS[0]}", "X-Forwarded-Host": "tasks.example.com"}
     error_of(raw.send(guarded.port, raw.request("GET", path, headers)), 400)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/tasks", "/api/v1/nothing", "/api/docs", "/api/openapi.json", "/"])
-def test_security_headers(client: httpx.Client, service: Service, path: str) -> None:
+@pytest.mark.parametrize("path", ["/api/docs", "/api/docs/redoc.js", "/api/openapi.json", "/"])
+def test_the_docs_may_be_kept_but_not_used_unasked(client: httpx.Client, service: Service, path: str) -> None:
     headers = client.get(service.url + path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert ("no-store" in headers.get("Cache-Control", "")) == path.startswith("/api/v1")
+    assert headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("/api/v1/tasks", "/api/v1/nothing", "/nothing", "/api/docs/nothing", "/api", "/%00"),
+        *("//api/v1/tasks", "/api//v1/tasks", "/API/v1/tasks", "/%61pi/v1/tasks", "/x/../api/v1/tasks"),
+        *("http://x/api/v1/tasks", "http://x//api/v1/tasks", "/api/v1/tasks/x", "*", f"/{'x' * 10_000}"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "BREW"])
+def test_no_other_answer_is_stored(client: httpx.Client, service: Service, method: str, target: str) -> None:
+    headers = raw.send(service.port, raw.request(method, target)).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
 
 
 def test_the_docs_may_not_be_framed(client: httpx.Client, service: Service) -> None:

@@ -1,13 +1,13 @@
 """No input causes a 500: schemathesis makes requests from the OpenAPI document, with every one of its checks."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.environment import environment_of
 from tests.support.load import Client
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.service import ROOT
@@ -31,12 +31,9 @@ def test_schemathesis_finds_nothing(
                 *("--report", "json", "--report-json-path", str(report)),
             ],
             cwd=tmp_path,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "PYTHONPATH": str(ROOT),
-                "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks",
-            },
+            env=environment_of(
+                HOME=str(tmp_path), PYTHONPATH=str(ROOT), SCHEMATHESIS_HOOKS="tests.support.schemathesis_hooks"
+            ),
             capture_output=True,
             text=True,
         )

@@ -1,7 +1,6 @@
 """An AI agent's side of the protocol: the SDK's client over a real transport, and raw bytes for what it never sends."""
 
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
+from tests.support.environment import environment_of
 from tests.support.service import ROOT, free_port
 from tests.support.waiting import wait_until
 
@@ -70,7 +70,7 @@ class Agent:
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The environment of a server: these settings and nothing of ours, PATH excepted."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings}
+    return environment_of(PYTHONPATH=str(ROOT), **settings)
 
 
 @contextmanager

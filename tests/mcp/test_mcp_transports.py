@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.mcp.agent import COMMAND, HttpServer, Lines, call, environment, modern, request, stdio_agent
+from tests.support import raw
 from tests.support.folders import short_folder
 from tests.support.sql import Sql
 
@@ -22,7 +23,12 @@ LIST = request("tools/list", {})
     [
         ({}, 200),
         ({"host": "localhost:{port}"}, 200),
+        ({"host": "LOCALHOST.:{port}"}, 200),
+        ({"host": "[0:0::1]:{port}"}, 200),
+        ({"host": "localhost.."}, 421),
+        ({"host": "localhost:{port}:1"}, 421),
         ({"host": "evil.example"}, 421),
+        ({"host": ""}, 421),
         ({"host": "127.0.0.1.evil.example:{port}"}, 421),
         ({"host": "127.0.0.1:1"}, 421),
         ({"origin": "http://127.0.0.1:{port}"}, 200),
@@ -31,6 +37,11 @@ LIST = request("tools/list", {})
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
         ({"content_type": "text/plain"}, 400),
+        ({"content_type": "Application/JSON; charset=UTF-8"}, 200),
+        ({"accept": "APPLICATION/JSON"}, 200),
+        ({"accept": "application/*;q=0.5"}, 200),
+        ({"accept": ""}, 200),
+        ({"accept": "text/html"}, 406),
         ({"mcp_protocol_version": "2026-07-28", "host": "evil.example"}, 421),
         ({"mcp_protocol_version": "2026-07-28", "origin": "https://evil.example"}, 403),
     ],
@@ -40,9 +51,18 @@ def test_host_and_origin_are_checked(http_server: HttpServer, headers: dict[str,
     assert http_server.post(LIST, **given).status_code == status
 
 
+def test_a_client_need_not_say_what_it_accepts(http_server: HttpServer) -> None:
+    head = {"Host": "localhost", "Content-Type": "application/json"}
+    answer = raw.send(http_server.port, raw.sized("POST", "/mcp", LIST, head))
+    assert answer.status_code == 200, answer.text
+
+
 def test_trusted_hosts_and_cors_origins_are_let_in(start_http: Callable[..., HttpServer]) -> None:
-    server = start_http(TRUSTED_HOSTS="tasks.example", CORS_ORIGINS="https://app.example")
-    assert server.post(LIST, host="tasks.example", origin="https://app.example").status_code == 200
+    server = start_http(TRUSTED_HOSTS="Tasks.example, .tasks.example.org", CORS_ORIGINS="https://App.example/")
+    for host in ("tasks.example", "TASKS.example.:8443", "a.tasks.example.org", "tasks.example.org:443"):
+        assert server.post(LIST, host=host, origin="https://app.example").status_code == 200
+    for host in ("xtasks.example", "a.tasks.example", "xtasks.example.org", "tasks.example:x"):
+        assert server.post(LIST, host=host).status_code == 421
     assert server.post(LIST, origin="http://localhost:3000").status_code == 403
 
 
@@ -270,5 +290,5 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
     )
     assert started.returncode == 1
     assert started.stdout == ""
-    assert started.stderr.startswith("taskapi: DATABASE_URL is not")
+    assert started.stderr.startswith("taskapi: DATABASE_URL: ")
     assert "secret" not in started.stderr

@@ -10,6 +10,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from taskapi import migrations
+from tests.support.environment import environment_of
 from tests.support.migrating import alembic, migrate, next_version, run, schema
 from tests.support.service import ROOT
 from tests.support.sql import Sql
@@ -60,7 +61,7 @@ def test_alembics_own_command_needs_nothing_but_the_url(empty_database_url: str,
         done = subprocess.run(
             [program, *command],
             cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "DATABASE_URL": empty_database_url},
+            env=environment_of(PATH="/usr/bin:/bin", DATABASE_URL=empty_database_url),
             capture_output=True,
             text=True,
             check=False,
@@ -82,7 +83,7 @@ def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url:
 
 def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_url: str) -> None:
     command = [sys.executable, "-m", "taskapi.migrations"]
-    environment = {"PATH": "/usr/bin:/bin", "DATABASE_URL": empty_database_url}
+    environment = environment_of(PATH="/usr/bin:/bin", DATABASE_URL=empty_database_url)
     with Sql(empty_database_url) as sql, Sql(empty_database_url) as holder:
         with holder.transaction():
             # Held until all have seen the empty database, and mean to change it.

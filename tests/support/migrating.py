@@ -1,6 +1,5 @@
 """Runs migrations as a deploy does, each in a process of its own, and shows what they made of a database."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 from taskapi.embedded import _find_binaries
+from tests.support.environment import environment_of
 from tests.support.service import ROOT
 
 NEXT_MIGRATION = '''"""Tasks have a colour"""
@@ -34,7 +34,7 @@ def run(*command: str, url: str, code: Path = ROOT, **environment: str) -> "subp
     return subprocess.run(
         [sys.executable, "-m", *command],
         cwd=code,
-        env={"PATH": os.environ["PATH"], "DATABASE_URL": url, **environment},
+        env=environment_of(DATABASE_URL=url, **environment),
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from taskapi.settings import ROOT
+from tests.support.environment import environment_of
 from tests.support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
@@ -47,13 +48,10 @@ class Service:
         """
         self.database_url = database_url
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        host = "[::1]" if environment.get("HOST") == "::1" else "127.0.0.1"
+        self.url = f"http://{host}:{self.port}{environment.get('SCRIPT_NAME', '')}"
         self.environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "PORT": str(self.port),
-            "WEB_CONCURRENCY": "2",
+            **environment_of(HOME=str(folder), TMPDIR=str(folder), PORT=str(self.port), WEB_CONCURRENCY="2"),
             **environment,
         }
         self._log = folder / f"service-{self.port}.log"
@@ -156,3 +154,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has the address ::1."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

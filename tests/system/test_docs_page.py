@@ -1,5 +1,6 @@
 """The docs page in a real browser, with the network refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,6 +79,16 @@ def test_nothing_is_cut_off(page: Page, service: Service, width: int) -> None:
     assert page.evaluate("document.querySelectorAll('table tr').length") > 15
     assert page.evaluate(WIDER_THAN_THE_PAGE) == []
     page.screenshot(SCREENSHOT.with_stem(f"docs-{width}"))
+
+
+def test_the_docs_page_below_a_prefix(page: Page, start_service: Callable[..., Service]) -> None:
+    service = start_service(SCRIPT_NAME="/team/tasks")
+    page.open(f"{service.url}/")
+    page.wait_for_text("Create a task")
+    asked = [urlsplit(url) for url in page.requested if url.startswith(("http", "ws", "ftp"))]
+    assert {url.path for url in asked} >= {"/team/tasks/api/docs", "/team/tasks/api/openapi.json"}
+    assert all(url.path.startswith("/team/tasks/") for url in asked)
+    assert page.errors == []
 
 
 def test_the_root_leads_a_browser_to_the_docs(page: Page, service: Service) -> None:

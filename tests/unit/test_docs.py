@@ -10,10 +10,19 @@ README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+SETTINGS = {*re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "taskapi/settings.py").read_text()), "ENV_FILE"}
+
+
 def test_readme_has_every_setting_and_no_other() -> None:
-    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "taskapi/settings.py").read_text()))
     table = README.split("## Settings")[1].split("\n## ")[0]
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == read
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == SETTINGS
+
+
+def test_the_example_of_an_env_file_has_every_setting_and_no_other() -> None:
+    example = (ROOT / ".env.example").read_text()
+    assert {*re.findall(r"^# ([A-Z_]+)=", example, re.MULTILINE), "APP_ENV", "ENV_FILE"} == SETTINGS
+    assert "APP_ENV" in example
+    assert "ENV_FILE" in example
 
 
 def test_every_make_target_in_the_documents_exists() -> None:

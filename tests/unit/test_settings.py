@@ -1,32 +1,68 @@
-"""The settings: each variable's default, what it takes, and what is refused in a sentence that names no secret."""
+"""The settings: each variable's default, what it takes, what is refused and how, and the .env file."""
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import taskapi.settings
 from taskapi.errors import ConfigurationError
 from taskapi.settings import ROOT, Settings
+from tests.support.environment import environment_of
 
 URL = "postgresql://user:secret@db.example.com/app"
+
+SWITCH = {"true": True, "1": True, "ON": True, "yEs": True, "false": False, "0": False, "Off": False, "NO": False}
+NO_SECONDS = ["", "0", "-1", "nan", "inf", "soon"]
 
 # Of each variable: its field, the default, texts that are taken and as what, and texts that are refused. A list of
 # commas, for one, is no list of tokens: who wrote it meant to close the service, and it must not stand open.
 VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
-    "APP_ENV": ("app_env", "development", {"development": "development"}, ["", "prod", "Production", "staging"]),
-    "HOST": ("host", "127.0.0.1", {"0.0.0.0": "0.0.0.0", "::1": "::1"}, []),
-    "PORT": ("port", 8000, {"1": 1, "65535": 65535}, ["", "0", "65536", "-1", "http", "80.5"]),
+    "APP_ENV": (
+        "app_env",
+        "development",
+        {"development": "development", "Development": "development", " DEVELOPMENT ": "development"},
+        ["", "prod", "staging"],
+    ),
+    "HOST": (
+        "host",
+        "127.0.0.1",
+        {
+            "0.0.0.0": "0.0.0.0",
+            "Localhost": "localhost",
+            "::": "::",
+            "::1": "::1",
+            "[::1]": "::1",
+            "0:0:0:0:0:0:0:1": "::1",
+            "FD00::2": "fd00::2",
+        },
+        ["", "http://0.0.0.0", "0.0.0.0:8000", "[::1]:8000", "::x", "a b", "/run/taskapi.sock", "[127.0.0.1]"],
+    ),
+    "PORT": ("port", 8000, {"1": 1, " 65535 ": 65535}, ["", "0", "65536", "-1", "http", "80.5"]),
+    "SCRIPT_NAME": (
+        "script_name",
+        "",
+        {"": "", "/": "", "/tasks": "/tasks", "tasks": "/tasks", "/a/b/": "/a/b", "/A~b_1.c": "/A~b_1.c"},
+        ["/a//b", "/..", "/a/../b", "/a b", "/a?b", "/a#b", "/%41", "/é", "https://example.com/tasks", "//evil/x:y"],
+    ),
     "WEB_CONCURRENCY": ("workers", None, {"1": 1, "20": 20}, ["", "0", "-1", "many", "1.5", "513"]),
     "DATABASE_URL": ("database_url", None, {URL: URL, f"  {URL}\n": URL, "": None, "  ": None}, []),
-    "DATA_DIR": ("data_dir", ROOT / ".data", {"data": ROOT / "data", "/srv/data": Path("/srv/data")}, []),
-    "AUTO_MIGRATE": ("auto_migrate", True, {"false": False, "0": False, "true": True, "1": True}, ["", "maybe"]),
+    "DATA_DIR": (
+        "data_dir",
+        ROOT / ".data",
+        {"data": ROOT / "data", "/srv/data": Path("/srv/data"), "": ROOT / ".data", "~/data": Path.home() / "data"},
+        [],
+    ),
+    "AUTO_MIGRATE": ("auto_migrate", True, SWITCH, ["", "maybe"]),
     "DB_CONNECTIONS": ("db_connections", 20, {"512": 512, "10000": 10000}, ["", "0", "-1", "10001", "lots"]),
-    "DB_POOL_TIMEOUT": ("db_pool_timeout", 5.0, {"0.5": 0.5, "7": 7.0}, ["", "0", "-1", "nan", "inf", "soon"]),
-    "DB_LOCK_TIMEOUT": ("db_lock_timeout", 5.0, {"0.5": 0.5, "7": 7.0}, ["", "0", "-1", "nan", "inf", "soon"]),
-    "DB_STATEMENT_TIMEOUT": ("db_statement_timeout", 15.0, {"0.5": 0.5}, ["", "0", "-1", "nan", "inf", "soon"]),
-    "REQUEST_DEADLINE": ("request_deadline", 30.0, {"60": 60.0}, ["", "0", "-1", "nan", "inf", "soon"]),
-    "DB_PREPARE": ("db_prepare", True, {"false": False, "true": True}, ["", "maybe"]),
+    "DB_POOL_TIMEOUT": ("db_pool_timeout", 5.0, {"0.5": 0.5, "7": 7.0}, NO_SECONDS),
+    "DB_LOCK_TIMEOUT": ("db_lock_timeout", 5.0, {"0.5": 0.5, "7": 7.0}, NO_SECONDS),
+    "DB_STATEMENT_TIMEOUT": ("db_statement_timeout", 15.0, {"0.5": 0.5}, NO_SECONDS),
+    "REQUEST_DEADLINE": ("request_deadline", 30.0, {"60": 60.0}, NO_SECONDS),
+    "DB_PREPARE": ("db_prepare", True, SWITCH, ["", "maybe"]),
     "MAX_BODY_BYTES": ("max_body_bytes", 1048576, {"1": 1, "5000": 5000}, ["", "0", "-1", "1MiB"]),
     "CORS_ORIGINS": (
         "cors_origins",
@@ -35,17 +71,53 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
             "": (),
             "https://a.example.com": ("https://a.example.com",),
             " https://a.example.com , http://localhost:5173,": ("https://a.example.com", "http://localhost:5173"),
+            "http://localhost:3000/": ("http://localhost:3000",),
+            "HTTPS://A.Example.COM:443/": ("https://a.example.com",),
+            "http://a.example.com:80,http://a.example.com:443": ("http://a.example.com", "http://a.example.com:443"),
+            "http://[::1]:3000,http://[0:0::0:1]": ("http://[::1]:3000", "http://[::1]"),
+            "http://my_app:03000": ("http://my_app:3000",),
+            "capacitor://localhost,chrome-extension://abc": ("capacitor://localhost", "chrome-extension://abc"),
         },
-        ["*", "https://*.example.com", "https://a.example.com,*", "null", "a.example.com", "https://a.example.com/"],
+        [
+            *("*", "https://*.example.com", "https://a.example.com,*", "null", "a.example.com", "localhost:3000"),
+            *(
+                "https://a.example.com/x",
+                "https://a.example.com//",
+                "https://a.example.com?x",
+                "https://u@a.example.com",
+            ),
+            *("https://a.example.com:x", "https://a.example.com:65536", "http://[::1", "http://[x]", "http://::1"),
+            *("https://b\u00fccher.example", "https://", "file://", "https://a b", "^https://a$", "https://.*"),
+        ],
     ),
-    "TRUSTED_HOSTS": ("trusted_hosts", (), {"": (), "api.example.com, .local": ("api.example.com", ".local")}, []),
+    "TRUSTED_HOSTS": (
+        "trusted_hosts",
+        (),
+        {
+            "": (),
+            "api.example.com, .local": ("api.example.com", ".local"),
+            "API.Example.com.,.Example.COM": ("api.example.com", ".example.com"),
+            "api.example.com:443,127.0.0.1:8000": ("api.example.com", "127.0.0.1"),
+            "::1,[::1]:8000,[0:0::1]": ("[::1]", "[::1]", "[::1]"),
+        },
+        ["*", "*.example.com", "https://api.example.com", "a b", "b\u00fccher.example", "..local", "a/b"],
+    ),
     "API_TOKENS": ("api_tokens", (), {"": (), "first, second,": ("first", "second")}, [",", " , "]),
-    "METRICS": ("metrics", False, {"true": True, "false": False}, ["", "maybe"]),
-    "LOG_LEVEL": ("log_level", "INFO", {"DEBUG": "DEBUG", "ERROR": "ERROR"}, ["", "LOUD"]),
+    "METRICS": ("metrics", False, SWITCH, ["", "maybe"]),
+    "LOG_LEVEL": ("log_level", "INFO", {"DEBUG": "DEBUG", "info": "INFO", "Warning": "WARNING"}, ["", "LOUD", "warn"]),
 }
 
 TAKEN = [(name, text, value) for name, (_, _, taken, _) in VARIABLES.items() for text, value in taken.items()]
 REFUSED = [(name, text) for name, (_, _, _, refused) in VARIABLES.items() for text in refused]
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """The sentence with which the settings are refused."""
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment()
+    return str(refused.value)
 
 
 @pytest.fixture(autouse=True)
@@ -75,22 +147,33 @@ def test_taken(name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("name", "text"), REFUSED)
 def test_refused_by_name(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, text)
-    with pytest.raises(ConfigurationError) as refusal:
-        Settings.from_environment()
-    assert str(refusal.value).startswith(f"{name}:"), refusal.value
-    assert "\n" not in str(refusal.value)
+    message = refusal(monkeypatch, **{name: text})
+    assert message.startswith(f"{name}:"), message
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, (*_, refused) in VARIABLES.items() if refused and name != "API_TOKENS"]
+    ("name", "text", "message"),
+    [
+        ("APP_ENV", "prod", "APP_ENV: 'prod' is not one of development, production."),
+        ("LOG_LEVEL", "loud", "LOG_LEVEL: 'loud' is not one of DEBUG, INFO, WARNING, ERROR."),
+        ("PORT", "http", "PORT: 'http' is not a whole number from 1 to 65535."),
+        ("MAX_BODY_BYTES", "1MiB", "MAX_BODY_BYTES: '1MiB' is not a whole number of at least 1."),
+        ("REQUEST_DEADLINE", "", "REQUEST_DEADLINE: an empty value is not a number of seconds above 0."),
+        ("METRICS", "perhaps\n", "METRICS: 'perhaps' is not true or false."),
+        ("HOST", "0.0.0.0:80", "HOST: '0.0.0.0:80' is not an address to listen at, such as 0.0.0.0 or ::1."),
+    ],
 )
-def test_a_refusal_never_quotes_the_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A password pasted behind the wrong name must not end up in a log.
-    monkeypatch.setenv(name, "hunter2")
-    with pytest.raises(ConfigurationError) as refusal:
-        Settings.from_environment()
-    assert "hunter2" not in str(refusal.value)
+def test_a_refusal_says_what_is_allowed(name: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(monkeypatch, **{name: text}) == message
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, refused) in VARIABLES.items() if refused])
+@pytest.mark.parametrize("secret", [URL, " ".join(["hunter2"] * 8)], ids=["a URL with a password", "something long"])
+def test_a_refusal_shows_nothing_that_may_be_a_secret(name: str, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Pasted behind the wrong name, it must not end up in a log.
+    if name != "API_TOKENS":
+        assert secret not in refusal(monkeypatch, **{name: secret})
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (16, 16), (None, 1)])
@@ -107,7 +190,7 @@ def test_the_defaults_fit_a_machine_of_many_cores(cores: int, monkeypatch: pytes
 
 
 def test_production_needs_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("APP_ENV", "production")
+    monkeypatch.setenv("APP_ENV", "Production")
     with pytest.raises(
         ConfigurationError, match=r"^DATABASE_URL is not set: .*postgresql://user:password@host/database"
     ):
@@ -139,3 +222,105 @@ def test_secrets_are_not_in_the_representation(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("API_TOKENS", "token-one,token-two")
     text = repr(Settings.from_environment())
     assert not {word for word in ("secret", "token-one", "token-two") if word in text}
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1:80"), ("::", "[::]:80"), ("::1", "[::1]:80"), ("a.b", "a.b:80")]
+)
+def test_the_address_is_that_of_a_url(host: str, address: str) -> None:
+    assert Settings(host=host, port=80).address == address
+
+
+# The .env file
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Call it to write a .env file into the project's folder, as which the test has one of its own."""
+    monkeypatch.setattr(taskapi.settings, "ROOT", tmp_path)
+    monkeypatch.delenv("ENV_FILE", raising=False)
+
+    def write(text: str) -> Path:
+        file = tmp_path / ".env"
+        file.write_bytes(text.encode("latin-1"))
+        return file
+
+    return write
+
+
+Write = Callable[[str], Path]
+
+
+def test_env_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f"# mine\nPORT=8080\nexport LOG_LEVEL='debug'  # much\r\nDATABASE_URL=\"{URL}\"\n\nMETRICS=on\nOTHERS=1\n")
+    monkeypatch.setenv("METRICS", "off")
+    before = dict(os.environ)
+    settings = Settings.from_environment()
+    assert (settings.port, settings.log_level, settings.database_url) == (8080, "DEBUG", URL)
+    assert not settings.metrics, "a variable of the environment wins"
+    # Other processes of the service read the file themselves, also after it was changed.
+    assert dict(os.environ) == before
+
+
+def test_an_empty_variable_wins_over_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f"DATABASE_URL={URL}\n")
+    monkeypatch.setenv("DATABASE_URL", "")
+    assert Settings.from_environment().database_url is None
+
+
+def test_production_reads_no_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write("PORT=8080\n")
+    monkeypatch.setenv("APP_ENV", "Production")
+    monkeypatch.setenv("DATABASE_URL", URL)
+    assert Settings.from_environment().port == 8000
+    # Who names a file expects it to count; tokens in it would leave the service open.
+    assert refusal(monkeypatch, ENV_FILE=str(file)).startswith("ENV_FILE: ")
+
+
+def test_another_file(write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("PORT=8080\n")
+    (tmp_path / "neon.env").write_text("PORT=9090\n")
+    for name in ("neon.env", str(tmp_path / "neon.env")):
+        monkeypatch.setenv("ENV_FILE", name)
+        assert Settings.from_environment().port == 9090
+    monkeypatch.setenv("ENV_FILE", "")
+    assert Settings.from_environment().port == 8000
+    assert "missing.env" in refusal(monkeypatch, ENV_FILE="missing.env")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("PORT=http\n", ["PORT (in ", ".env): 'http' is not"]),
+        ("PORT=8080\nLOG LEVEL=info\n", ["ENV_FILE: ", "line 2 of ", ".env"]),
+        ("LOG_LEVEL='info\n", ["ENV_FILE: ", "line 1 of "]),
+        ("LOG_LEVEL=\xfc\n", ["ENV_FILE: ", "UTF-8"]),
+        ("APP_ENV=production\n", ["APP_ENV (in ", "development"]),
+    ],
+)
+def test_a_wrong_file_is_refused(write: Write, text: str, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    write(text)
+    message = refusal(monkeypatch)
+    assert all(word in message for word in words), message
+
+
+def test_a_folder_of_that_name_is_not_read(tmp_path: Path, write: Write) -> None:
+    (tmp_path / ".env").mkdir()
+    assert Settings.from_environment().port == 8000
+
+
+def test_the_example_is_taken_as_it_is_and_uncommented(tmp_path: Path, write: Write) -> None:
+    own: dict[str, Any] = {"data_dir": tmp_path / ".data"}
+    example = (ROOT / ".env.example").read_text()
+    write(example)
+    assert Settings.from_environment() == Settings(workers=2, **own)
+    write(re.sub(r"^# (?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
+    assert Settings.from_environment() == Settings(database_url="postgresql://user:password@host/database", **own)
+
+
+def test_no_process_that_a_test_starts_reads_the_file() -> None:
+    own = Path(environment_of.__code__.co_filename)
+    for file in (ROOT / "tests").rglob("*.py"):
+        if file not in (own, Path(__file__)):
+            assert not re.search(r"""environ\["PATH"\]""", file.read_text()), f"{file}: use environment_of()"
+    assert environment_of()["ENV_FILE"] == ""
