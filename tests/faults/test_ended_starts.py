@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
+from tests.support.environment import environment_of
 from tests.support.service import COMMAND, ROOT, free_port
 from tests.support.waiting import wait_until
 
@@ -37,12 +38,7 @@ def test_an_ended_start_leaves_nothing(
             service = subprocess.Popen(
                 COMMAND,
                 cwd=ROOT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "TMPDIR": str(tmp_path),
-                    "PORT": str(free_port()),
-                    "DATA_DIR": str(place.folder),
-                },
+                env=environment_of(TMPDIR=str(tmp_path), PORT=str(free_port()), DATA_DIR=str(place.folder)),
                 stdout=file,
                 stderr=file,
                 start_new_session=True,

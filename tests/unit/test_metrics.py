@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.environment import environment_of
 from tests.support.service import ROOT
 from tests.support.small_disk import MISSING
 
@@ -54,7 +55,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     done = subprocess.run(
         [*namespace, "sh", "-c", mount, "sh", sys.executable, "-c", COUNTING],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        env=environment_of(PROMETHEUS_MULTIPROC_DIR=str(tmp_path)),
         capture_output=True,
         text=True,
         check=False,
