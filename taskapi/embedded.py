@@ -198,8 +198,13 @@ class EmbeddedPostgres:
     def _shut_down(self) -> None:
         # By the signal that `pg_ctl stop -m fast` sends: whoever started the server, we need not be that user.
         servers = {server for lock in self._lock_files() if (server := _postmaster(lock, self.data))}
-        for server in servers:
-            os.kill(server, signal.SIGINT)
+        try:
+            for server in servers:
+                os.kill(server, signal.SIGINT)
+        except ProcessLookupError:
+            pass  # it has ended by itself
+        except PermissionError as error:
+            raise EmbeddedError(f"The development database cannot be stopped: {error}.") from None
         deadline = time.monotonic() + PATIENCE
         while any(_works_in(self.data, server) for server in servers):
             if time.monotonic() > deadline:

@@ -1,5 +1,6 @@
 """Who runs the embedded PostgreSQL: the user himself, but for root, whom PostgreSQL refuses."""
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -42,10 +43,13 @@ class Identity:
         return done.returncode == 0
 
     def own(self, *paths: Path) -> None:
-        """Give files, and folders with all that is in them, to the user."""
+        """Give root's or another's files, and folders with all that is in them, to the user. Only root can do that."""
+        if os.geteuid() != 0:
+            return
         for path in [*paths, *itertools.chain.from_iterable(path.rglob("*") for path in paths)]:
-            if path.lstat().st_uid != self.user:
-                os.chown(path, self.user, self.group, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):  # the last processes of a killed server still tidy up
+                if path.lstat().st_uid != self.user:
+                    os.chown(path, self.user, self.group, follow_symlinks=False)
 
 
 def choose(program: Path, folder: Path, data: Path) -> Identity:
