@@ -1,4 +1,4 @@
-"""Who runs the embedded PostgreSQL: the user himself, but for root, whom PostgreSQL refuses."""
+"""Who runs the embedded PostgreSQL: the user who starts it, unless that is root, whom PostgreSQL refuses."""
 
 import contextlib
 import itertools
