@@ -20,7 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 from tests.support.service import ROOT, free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 COMMAND = [sys.executable, "-m", "taskapi.mcp"]
 
@@ -102,7 +102,7 @@ class HttpServer:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"the server answers:\n{self.log}")
+        wait_until(self._answers, f"the server answers:\n{self.log}", seconds=START)
 
     @property
     def log(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from taskapi.places import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 
@@ -59,9 +59,9 @@ class Service:
                 start_new_session=True,
             )
         try:
-            wait_until(self._answers, "the service answers")
+            wait_until(self._answers, "the service answers", seconds=START)
             # What answers is the first worker: this line is the last one's.
-            wait_until(lambda: "taskapi is ready" in self.log, "all workers are there")
+            wait_until(lambda: "taskapi is ready" in self.log, "all workers are there", seconds=START)
         except AssertionError as error:
             self.kill()
             error.add_note(self.log)

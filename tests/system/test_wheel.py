@@ -17,7 +17,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from taskapi.places import ROOT
 from tests.mcp.agent import Agent
 from tests.support.service import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 PARTS = ("taskapi", "sql", "alembic", "alembic.ini", "gunicorn.conf.py", "wsgi.py")
 
@@ -115,7 +115,7 @@ def test_the_service_runs_in_the_folder_that_readme_names(
             return 0
 
     try:
-        wait_until(lambda: page("/v1/health/ready") == 200, "the service is ready", seconds=60)
+        wait_until(lambda: page("/v1/health/ready") == 200, "the service is ready", seconds=START)
         assert page("/docs/redoc.standalone.js") == page("/docs") == page("/v1/tasks") == 200
     finally:
         service.terminate()
