@@ -102,7 +102,12 @@ class HttpServer:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"the server answers:\n{self.log}", seconds=START)
+        try:
+            wait_until(self._answers, f"the server answers:\n{self.log}", seconds=START)
+        except BaseException:
+            # Or it would fail a later test, which has nothing to do with it.
+            self.stop()
+            raise
 
     @property
     def log(self) -> str:
