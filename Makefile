@@ -3,6 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+# Pip's own messages are errors alone; a dot a second, for as long as this shell lives, tells that it works.
+install = while kill -0 $$$$ 2> /dev/null; do printf .; sleep 1; done & \
+	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo; exit $$code
 
 .PHONY: help run test lint format migrate faults system pooler peers bench clean
 .DEFAULT_GOAL := help
@@ -10,47 +15,51 @@ BIN := $(VENV)/bin
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/installed  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABASE_URL … as in README.md)
+run: $(VENV)/run  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABASE_URL … as in README.md)
 	@echo "Starting taskapi; stop it with ctrl-C"
 	@exec $(BIN)/gunicorn wsgi:app
 
-test: $(VENV)/installed  ## Run the tests, on a PostgreSQL of their own
+# The worse of the two exit codes. Pytest's 2 is ctrl-C, and 5 that ARGS chose none of this half's tests.
+test: $(VENV)/dev  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
-	@echo "Running the tests that look at times, with nothing else meanwhile"
-	@$(BIN)/python -m pytest -m alone $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS); first=$$?; \
+	if [ $$first = 2 ]; then exit 2; fi; \
+	echo "Running the tests that look at times, with nothing else meanwhile"; \
+	$(BIN)/python -m pytest -m alone $(ARGS); second=$$?; \
+	if [ $$first = 5 ] || [ $$second = 5 ]; then exit $$((first < second ? first : second)); fi; \
+	exit $$((first > second ? first : second))
 
-faults: $(VENV)/installed  ## Make every fault happen as often as docs/operations.md says (half an hour)
+faults: $(VENV)/dev  ## Make every fault happen as often as docs/operations.md says (half an hour)
 	@echo "Making faults happen, at length"
 	@$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
-system: $(VENV)/installed  ## Test with a real browser, a generated client and a real pooler (needs chromium, npm and pgbouncer)
+system: $(VENV)/dev  ## Test with a real browser, a generated client and a real pooler (needs chromium, npm and pgbouncer)
 	@echo "Running the tests with a browser, a generated client and a pooler"
 	@$(BIN)/python -m pytest tests/system $(ARGS)
 
-pooler: $(VENV)/installed  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
+pooler: $(VENV)/dev  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
 	@$(BIN)/python -m pytest --pgbouncer --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
 
-peers: $(VENV)/installed $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
+peers: $(VENV)/dev $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
 	@echo "Testing the alternatives"
 	@$(BIN)/python -m pytest benchmarks/peers $(ARGS)
 
-bench: $(VENV)/installed $(VENV)/peers/installed  ## Measure taskapi against its alternatives (needs wrk; half an hour)
+bench: $(VENV)/dev $(VENV)/peers/installed  ## Measure taskapi against its alternatives (needs wrk; half an hour)
 	@echo "Measuring; nothing else should run on this machine"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lint: $(VENV)/installed  ## Check style (ruff) and types (mypy)
+lint: $(VENV)/dev  ## Check style (ruff) and types (mypy)
 	@echo "Checking style and types"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-format: $(VENV)/installed  ## Lay out the code
+format: $(VENV)/dev  ## Lay out the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-migrate: $(VENV)/installed  ## Bring the schema of DATABASE_URL to the code's, whatever AUTO_MIGRATE says
+migrate: $(VENV)/run  ## Bring the schema of DATABASE_URL to the code's, whatever AUTO_MIGRATE says
 	@echo "Migrating the database of DATABASE_URL"
 	@AUTO_MIGRATE=true $(BIN)/python -m taskapi.migrations
 
@@ -58,16 +67,27 @@ clean:  ## Remove the virtual environment and caches; the data in .data/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/installed: requirements.txt requirements-mcp.txt requirements-dev.txt
+# The environment is of one Python: with another one it is made anew, and what was installed in it is gone.
+$(VENV)/python$(VERSION):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taskapi needs Python 3.11 or later: make PYTHON=python3.11 …")'
-	@echo "Setting up the virtual environment in $(VENV)/"
-	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing the dependencies"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Setting up the virtual environment in $(VENV)/ with Python $(VERSION)"
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-$(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VENV)/installed
-	@echo "Setting up the alternatives in $(VENV)/peers/"
+$(VENV)/run: requirements.txt requirements-mcp.txt requirements-embedded.txt requirements-run.txt $(VENV)/python$(VERSION)
+	@printf "Installing what the service needs "
+	@$(call install,$(BIN)/python,requirements-run.txt)
+	@# So that `python -m taskapi.mcp` works from any folder: what pip install -e does, without what it needs itself.
+	@$(BIN)/python -c 'import os, sysconfig; print(os.getcwd(), file=open(sysconfig.get_path("purelib") + "/taskapi.pth", "w"))'
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	@printf "Installing what development needs "
+	@$(call install,$(BIN)/python,requirements-dev.txt)
+	@touch $@
+
+$(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VENV)/dev
+	@printf "Setting up the alternatives in $(VENV)/peers/ "
 	@$(PYTHON) -m venv $(VENV)/peers
-	@$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@$(call install,$(VENV)/peers/bin/python,$<)
 	@touch $@

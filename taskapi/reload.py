@@ -9,18 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from taskapi.logs import take_over_prints
+from taskapi.places import ROOT
 
 PASSED = b"passed"
 """What the trial tells the master. Its exit code would not do: gunicorn may wait for any child before we can."""
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Reload:

@@ -8,9 +8,7 @@ from pathlib import Path
 from taskapi.addresses import host_name, netloc, origin, path_prefix
 from taskapi.environment import Environment
 from taskapi.errors import ConfigurationError
-
-ROOT = Path(__file__).resolve().parents[1]
-"""The project's folder, wherever the process was started."""
+from taskapi.places import BASE, DATA
 
 EXACT_ORIGIN = (
     "an exact origin, such as https://app.example.com, without a path; wildcards are refused, because credentials are"
@@ -29,7 +27,7 @@ class Settings:
     script_name: str = ""
     workers: int = 1
     database_url: str | None = field(default=None, repr=False)
-    data_dir: Path = ROOT / ".data"
+    data_dir: Path = DATA
     auto_migrate: bool = True
     db_connections: int = 20
     db_pool_timeout: float = 5.0
@@ -69,7 +67,7 @@ class Settings:
             raise ConfigurationError(
                 "Python's -OO (PYTHONOPTIMIZE=2) removes the docstrings, which are the texts of the API: leave it out."
             )
-        env = Environment(ROOT)
+        env = Environment(BASE)
         db_connections = env.whole("DB_CONNECTIONS", 20, 1, 10_000)
         cores = min(os.cpu_count() or 1, db_connections)
         settings = cls(
@@ -79,7 +77,7 @@ class Settings:
             script_name=env.parsed("SCRIPT_NAME", "", path_prefix, "the start of a path, such as /tasks"),
             workers=env.whole("WEB_CONCURRENCY", cores, 1, 512),
             database_url=env.text("DATABASE_URL") or None,
-            data_dir=ROOT / Path(env.text("DATA_DIR") or ".data").expanduser(),
+            data_dir=BASE / Path(env.text("DATA_DIR") or DATA).expanduser(),
             auto_migrate=env.flag("AUTO_MIGRATE", True),
             db_connections=db_connections,
             db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5.0),

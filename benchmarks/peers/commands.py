@@ -1,6 +1,6 @@
 """How each peer is started in production: in the project's folder, with the environment that README.md names."""
 
-from taskapi.settings import ROOT
+from taskapi.places import ROOT
 
 PEERS_PYTHON = ROOT / ".venv/peers/bin/python"
 """Of the environment that `make peers` sets up."""

@@ -10,8 +10,9 @@ from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 
 from taskapi import queries
 from taskapi.database import Database
+from taskapi.places import ROOT
 from taskapi.repository import Repository
-from taskapi.settings import ROOT, Settings
+from taskapi.settings import Settings
 from tests.support.ledger import PLAN, Ledger
 from tests.support.load import Client
 from tests.support.migrating import migrate

@@ -20,7 +20,7 @@ from mcp_types import CallToolResult
 
 from tests.support.environment import environment_of
 from tests.support.service import ROOT, free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 COMMAND = [sys.executable, "-m", "taskapi.mcp"]
 
@@ -102,7 +102,12 @@ class HttpServer:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"the server answers:\n{self.log}")
+        try:
+            wait_until(self._answers, f"the server answers:\n{self.log}", seconds=START)
+        except BaseException:
+            # Or it would fail a later test, which has nothing to do with it.
+            self.stop()
+            raise
 
     @property
     def log(self) -> str:

@@ -27,10 +27,10 @@ def test_the_table_has_every_tool_and_every_argument() -> None:
 @pytest.mark.parametrize("page", ["docs/mcp.md", "README.md"])
 def test_the_block_for_clients_starts_the_server(page: str, database_url: str, tmp_path: Path) -> None:
     block = re.findall(r"```json\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[0]
-    block = block.replace("/path/to/taskapi/.venv/bin/python", sys.executable).replace("/path/to/taskapi", str(ROOT))
-    server = json.loads(block)["mcpServers"]["taskapi"]
-    server["env"]["DATABASE_URL"] = database_url
+    server = json.loads(block.replace("/path/to/taskapi/.venv/bin/python", sys.executable))["mcpServers"]["taskapi"]
     log = (tmp_path / "log").open("w")
-    transport = stdio_client(StdioServerParameters(**server, cwd=str(tmp_path)), errlog=log)
+    transport = stdio_client(
+        StdioServerParameters(**server, env={"DATABASE_URL": database_url}, cwd=str(tmp_path)), errlog=log
+    )
     with log, closing(Agent(transport)) as agent:
         assert agent.create("one")

@@ -1,5 +1,6 @@
 """The migrations: up and down to the same schema, many at once, and a sentence where they cannot go on."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,8 +131,17 @@ def test_an_empty_database_stops_the_start(form: str, empty_database_url: str) -
     url = empty_database_url.replace("postgresql://", form)
     sentence = refusal(migrate(url, AUTO_MIGRATE="false"))
     assert f"is at nothing, this version of taskapi needs {migrations.head()}, and AUTO_MIGRATE is off" in sentence
-    assert "make migrate" in sentence
+    assert f"`{migrations.COMMAND}`" in sentence
     assert tables(empty_database_url) == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_what_is_advised_works_where_the_service_may_not_migrate(page: str, empty_database_url: str) -> None:
+    assert migrations.COMMAND in (ROOT / page).read_text()
+    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    environment = {"PATH": path, "DATABASE_URL": empty_database_url, "AUTO_MIGRATE": "false"}
+    subprocess.run(migrations.COMMAND, shell=True, cwd=ROOT, env=environment, check=True)
+    assert migrate(empty_database_url, AUTO_MIGRATE="false").returncode == 0
 
 
 def test_a_schema_that_is_behind_stops_the_start(database_url: str, tmp_path: Path) -> None:
@@ -171,7 +181,7 @@ def test_a_role_without_the_right_is_told_who_has_it(
 ) -> None:
     sentence = refusal(migrate(new_role(empty_database_url)))
     assert "The database role may not change the schema (permission denied" in sentence
-    assert "`make migrate` with DATABASE_URL of the tables' owner" in sentence
+    assert f"`{migrations.COMMAND}` with DATABASE_URL of the tables' owner" in sentence
 
 
 def test_a_database_that_is_not_there_is_told_without_its_password(empty_database_url: str) -> None:

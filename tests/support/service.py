@@ -5,15 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
 
-from taskapi.settings import ROOT
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 COMMAND = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
 
@@ -67,10 +68,10 @@ class Service:
                 start_new_session=True,
             )
         try:
-            wait_until(self._answers, "the service answers")
+            wait_until(self._answers, "the service answers", seconds=START)
             # What answers is the first worker: this line is the last one's.
             if output is None:
-                wait_until(lambda: "taskapi is ready" in self.log, "all workers are there")
+                wait_until(lambda: "taskapi is ready" in self.log, "all workers are there", seconds=START)
         except AssertionError as error:
             self.kill()
             error.add_note(self.log)
@@ -149,11 +150,20 @@ def _command(process: int) -> bytes:
         return b""
 
 
+_reserved: deque[socket.socket] = deque(maxlen=64)
+
+
 def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this machine that nobody listens on, and that nobody gets by chance until it is listened on.
+
+    While a socket is bound to it that does not listen, the kernel gives the port neither to a connection nor to who
+    asks for any port. Who names it may have it, with SO_REUSEADDR, as every server does.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _reserved.append(reserved)
+    return int(reserved.getsockname()[1])
 
 
 def has_ipv6() -> bool:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from taskapi import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 SETTINGS = {*re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', (ROOT / "taskapi/settings.py").read_text()), "ENV_FILE"}
@@ -35,6 +38,18 @@ def test_every_make_target_in_the_documents_exists() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_what_the_walks_touch_is_there() -> None:
+    paths = re.findall(r"`((?:[\w.]+/)+[\w.]*)`", CONTRIBUTING.read_text())
+    assert len(paths) > 20
+    assert [path for path in paths if path != ".venv/" and not (ROOT / path).exists()] == []
+
+
+def test_the_changelog_has_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## [Unreleased]" in changelog
+    assert f"## [{__version__}] - " in changelog
 
 
 def test_readme_maps_every_module() -> None:

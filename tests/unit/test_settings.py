@@ -10,7 +10,8 @@ import pytest
 
 import taskapi.settings
 from taskapi.errors import ConfigurationError
-from taskapi.settings import ROOT, Settings
+from taskapi.places import DATA, ROOT
+from taskapi.settings import Settings
 from tests.support.environment import environment_of
 
 URL = "postgresql://user:secret@db.example.com/app"
@@ -52,8 +53,8 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
     "DATABASE_URL": ("database_url", None, {URL: URL, f"  {URL}\n": URL, "": None, "  ": None}, []),
     "DATA_DIR": (
         "data_dir",
-        ROOT / ".data",
-        {"data": ROOT / "data", "/srv/data": Path("/srv/data"), "": ROOT / ".data", "~/data": Path.home() / "data"},
+        DATA,
+        {"data": ROOT / "data", "/srv/data": Path("/srv/data"), "": DATA, "~/data": Path.home() / "data"},
         [],
     ),
     "AUTO_MIGRATE": ("auto_migrate", True, SWITCH, ["", "maybe"]),
@@ -237,7 +238,7 @@ def test_the_address_is_that_of_a_url(host: str, address: str) -> None:
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Call it to write a .env file into the project's folder, as which the test has one of its own."""
-    monkeypatch.setattr(taskapi.settings, "ROOT", tmp_path)
+    monkeypatch.setattr(taskapi.settings, "BASE", tmp_path)
     monkeypatch.delenv("ENV_FILE", raising=False)
 
     def write(text: str) -> Path:
