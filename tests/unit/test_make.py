@@ -1,12 +1,12 @@
 """The two commands: `make run` installs what running needs; `make test` runs both halves, and the worse one counts."""
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from taskapi.places import ROOT
+from tests.support.environment import environment_of
 
 PYTHON = """#!/bin/sh
 case "$*" in
@@ -42,7 +42,7 @@ def test_both_halves_run_and_the_worse_counts(first: int, second: int, runs: int
     done = subprocess.run(
         ["make", "--no-print-directory", *old, "test", f"VENV={tmp_path}"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
+        env=environment_of(),
         capture_output=True,
         text=True,
     )
@@ -74,7 +74,7 @@ def test_run_installs_what_running_needs(code: int, tmp_path: Path) -> None:
     done = subprocess.run(
         ["make", "--no-print-directory", "run", f"VENV={tmp_path}/venv", f"PYTHON={python}"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"]},
+        env=environment_of(),
         capture_output=True,
         text=True,
     )
