@@ -77,7 +77,7 @@ class Settings:
             script_name=env.parsed("SCRIPT_NAME", "", path_prefix, "the start of a path, such as /tasks"),
             workers=env.whole("WEB_CONCURRENCY", cores, 1, 512),
             database_url=env.text("DATABASE_URL") or None,
-            data_dir=BASE / Path(env.text("DATA_DIR") or DATA).expanduser(),
+            data_dir=env.parsed("DATA_DIR", DATA, _data_dir, "a folder"),
             auto_migrate=env.flag("AUTO_MIGRATE", True),
             db_connections=db_connections,
             db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5.0),
@@ -108,6 +108,14 @@ class Settings:
                 f"WEB_CONCURRENCY ({self.workers}) exceeds DB_CONNECTIONS ({self.db_connections}):"
                 " each worker needs a database connection. Lower the one or raise the other."
             )
+
+
+def _data_dir(text: str) -> Path:
+    """The folder, relative to the project's; in a .env file, no shell has read a `~` before us."""
+    try:
+        return BASE / Path(text or DATA).expanduser()
+    except RuntimeError:
+        raise ValueError("no such user") from None
 
 
 def _listening_host(text: str) -> str:
