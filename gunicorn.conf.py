@@ -26,6 +26,7 @@ if chdir not in sys.path:
 for name in [name for name in sys.modules if name.partition(".")[0] == "taskapi"]:
     del sys.modules[name]
 
+from taskapi.addresses import netloc  # noqa: E402
 from taskapi.errors import ConfigurationError  # noqa: E402
 from taskapi.logs import config as logging_config  # noqa: E402
 from taskapi.logs import take_over_prints  # noqa: E402
@@ -127,7 +128,7 @@ def _ready_line(address):
     host, port = address[:2]
     if host in ("127.0.0.1", "0.0.0.0", "::", "::1"):
         host = "localhost"
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = f"http://{netloc(host, port)}{settings.script_name}"
     line = f"taskapi is ready: {url}/api/docs"
     if settings.in_production:
         return line

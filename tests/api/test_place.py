@@ -48,6 +48,11 @@ def test_settings_of_the_file(visitor: httpx.Client) -> None:
     error_of(visitor.get("/api/v1/tasks", headers={"Host": "localhost"}), 400)
 
 
+def test_the_ready_line_leads_below_the_prefix(placed: Service) -> None:
+    assert f"http://localhost:{placed.port}{PREFIX}/api/docs" in placed.log
+    assert f"-X POST http://localhost:{placed.port}{PREFIX}/api/v1/tasks" in placed.log
+
+
 def test_the_location_of_a_task_stays_below_the_prefix(placed: Service, visitor: httpx.Client) -> None:
     created = visitor.post("/api/v1/tasks", json={"title": "x"})
     task = data_of(created, 201, "TASK_CREATED")
