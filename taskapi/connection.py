@@ -1,5 +1,6 @@
 """A psycopg2 connection that never waits past its deadline, and knows what it may send to its server."""
 
+import math
 import os
 import re
 import select
@@ -117,8 +118,8 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
     Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
-    `limits()` goes with each statement instead. A pooler gives itself away by the process id: the one from the
-    handshake is its own, the one that the server tells is the server's.
+    READ_COMMITTED and `limits()` go with each statement instead. A pooler gives itself away by the process id: the one
+    from the handshake is its own, the one that the server tells is the server's.
 
     Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer; then,
     too, `on_close` has run.
@@ -146,7 +147,10 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
                 raise psycopg2.OperationalError(f"the database's encoding is {encoding}; taskapi needs UTF8")
             connection.behind_pooler = backend_pid != connection.info.backend_pid
             if not connection.behind_pooler:
-                cursor.execute(f"SET jit = off; {limits(settings).replace('SET LOCAL', 'SET')}")
+                cursor.execute(
+                    "SET jit = off; SET default_transaction_isolation = 'read committed';"
+                    f" {limits(settings).replace('SET LOCAL', 'SET')}"
+                )
         # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
         ext.register_type(ext.BYTES, connection)
     except BaseException:
@@ -162,11 +166,16 @@ def without_password(error: Exception, settings: Settings) -> str:
     return line.replace(password, "***") if password else line
 
 
-def limits(settings: Settings) -> str:
-    """The SQL that makes the server itself give up in time, for the transaction that it stands in."""
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+"""The SQL for a transaction whose session may have another default. The statements take locks, and are written for this
+level: on a higher one, whoever waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
+
+
+def limits(settings: Settings, longest: float = math.inf) -> str:
+    """The SQL that makes the server give up in time, in `longest` seconds at most, for the transaction it stands in."""
     return (
-        f"SET LOCAL lock_timeout = {milliseconds(settings.db_lock_timeout)};"
-        f" SET LOCAL statement_timeout = {milliseconds(settings.db_statement_timeout)};"
+        f"SET LOCAL lock_timeout = {milliseconds(min(settings.db_lock_timeout, longest))};"
+        f" SET LOCAL statement_timeout = {milliseconds(min(settings.db_statement_timeout, longest))};"
     )
 
 

@@ -9,7 +9,6 @@ from mcp_types import CallToolResult
 
 from taskapi.errors import (
     ConnectFailed,
-    IdempotencyKeyRaced,
     OutcomeUnknown,
     PoolBusy,
     RolledBack,
@@ -105,11 +104,6 @@ def test_an_answer_that_was_lost(broken: Broken, agent_of_broken: Agent) -> None
         assert "It may have been written: look with list_tasks before you call again" in refusal
         refusal = agent_of_broken.refusal(tool, **arguments, operation_id="1")
         assert "Call again with the same arguments and operation_id" in refusal
-
-
-def test_a_key_that_stays_raced_is_a_conflict(broken: Broken, agent_of_broken: Agent) -> None:
-    broken.error = IdempotencyKeyRaced()
-    assert "Nothing was written" in agent_of_broken.refusal("delete_tasks", task_ids=[NOBODY], operation_id="1")
 
 
 def test_a_fault_tells_nothing_of_the_inside(
