@@ -156,6 +156,8 @@ class Database:
         return deadline.get() - self._grace - time.monotonic()
 
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        if self._left() <= self._grace:
+            raise NoTimeLeft
         if not self._permits.acquire(min(self._settings.db_pool_timeout, self._left())):
             log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
             raise PoolBusy
