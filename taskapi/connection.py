@@ -24,8 +24,11 @@ class DeadlinePassed(Exception):
 class Connection(ext.connection):
     """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
 
-    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone.
+    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone. `is_read_only` says
+    whether the server took no writes when the connection was opened.
     """
+
+    is_read_only = False
 
     def __init__(self, dsn: str, async_: int = 0, *, deadline: float, on_close: Callable[[], None]) -> None:
         self.deadline = deadline

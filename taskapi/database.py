@@ -168,11 +168,11 @@ class Database:
             try:
                 return self._send(name, parameters, connection)
             except ReadOnly:
+                connection.is_read_only = True
                 connection.close()
-                self._replace(pool)
                 raise
             finally:
-                if not connection.closed and _says_read_only(connection):
+                if connection.is_read_only:
                     self._replace(pool)
                 if connection.closed or self._draining or pool is not self._pool:
                     pooled.invalidate()
@@ -219,11 +219,9 @@ class Database:
         written.
         """
         statement = self._statements[name]
-        is_usual = seconds == self._settings.db_statement_timeout
+        limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
         if connection.behind_pooler:
-            limit = self._limits if is_usual else limits(self._settings, seconds)
-            return READ_COMMITTED + limit + statement.text
-        limit = "" if is_usual else limits(self._settings, seconds)
+            return READ_COMMITTED + self._limits + limit + statement.text
         if not self._settings.db_prepare:
             return limit + statement.text
         if name in connection.prepared:
@@ -253,12 +251,17 @@ class Database:
         seconds = min(self._left(), CONNECT_TIMEOUT)
         give_up = time.monotonic() + seconds
         if self._slots is None:
-            return connect(self._settings, deadline=give_up)
-        slot = self._slots.take(min(self._settings.db_pool_timeout, seconds))
-        if slot is None:
-            log.warning("all %d database connections of the service are taken", self._settings.db_connections)
-            raise PoolBusy
-        return connect(self._settings, deadline=give_up, on_close=partial(self._slots.free, slot))
+            connection = connect(self._settings, deadline=give_up)
+        else:
+            slot = self._slots.take(min(self._settings.db_pool_timeout, seconds))
+            if slot is None:
+                log.warning("all %d database connections of the service are taken", self._settings.db_connections)
+                raise PoolBusy
+            connection = connect(self._settings, deadline=give_up, on_close=partial(self._slots.free, slot))
+        # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
+        told = connection.get_parameter_status
+        connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        return connection
 
 
 RACED = b"raced"
@@ -306,9 +309,3 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
     if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
         return Conflict()
     return StatementFailed(f"{name}: {code} {error.diag.message_primary}")  # type: ignore[attr-defined]
-
-
-def _says_read_only(connection: Connection) -> bool:
-    """What the server has told of itself, without being asked (since PostgreSQL 14; a pooler may keep it to itself)."""
-    told = connection.get_parameter_status
-    return "on" in (told("in_hot_standby"), told("default_transaction_read_only"))

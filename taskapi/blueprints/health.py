@@ -33,7 +33,7 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Tell whether the service can serve
 
-    The database answers, and its schema is the one that this version needs; else 503, with the reason.
+    The database answers, takes writes, and has the schema that this version needs; else 503, with the reason.
     """
     current = health.repository.schema_version()
     if current != HEAD:
