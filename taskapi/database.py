@@ -169,7 +169,6 @@ class Database:
                 return self._send(name, parameters, connection)
             except ReadOnly:
                 connection.is_read_only = True
-                connection.close()
                 raise
             finally:
                 if connection.is_read_only:
@@ -181,7 +180,8 @@ class Database:
             self._permits.release()
 
     def _replace(self, pool: Pool) -> None:
-        """Leave all connections of the pool: their server takes no writes, and need not be the one that serves now."""
+        """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
+        that serves now. Those that were opened a moment ago stay a moment longer."""
         with self._replacing:
             now = time.monotonic()
             if pool is not self._pool or now - self._replaced < REPLACEMENT_PAUSE:
