@@ -152,11 +152,12 @@ class Database:
         self._pool.dispose()
 
     def _left(self) -> float:
-        """Seconds in which the database may still be asked for the current request."""
-        return deadline.get() - self._grace - time.monotonic()
+        """Seconds that are left of the current request for the server, and for the ways to it: its answer and ours have
+        some of their own."""
+        return deadline.get() - 2 * self._grace - time.monotonic()
 
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        if self._left() <= self._grace:
+        if self._left() <= 0:
             raise NoTimeLeft
         if not self._permits.acquire(min(self._settings.db_pool_timeout, self._left())):
             log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
@@ -191,7 +192,7 @@ class Database:
         pool.dispose()
 
     def _send(self, name: str, parameters: Mapping[str, Any], connection: Connection) -> tuple[Any, ...] | None:
-        seconds = min(self._settings.db_statement_timeout, self._left() - self._grace)
+        seconds = min(self._settings.db_statement_timeout, self._left())
         if seconds <= 0:
             raise NoTimeLeft
         connection.deadline = time.monotonic() + seconds + self._grace
