@@ -1,5 +1,6 @@
 """A psycopg2 connection that never waits past its deadline, and knows what it may send to its server."""
 
+import math
 import os
 import select
 import socket
@@ -22,8 +23,11 @@ class DeadlinePassed(Exception):
 class Connection(ext.connection):
     """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
 
-    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone.
+    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone. `is_read_only` says
+    whether the server took no writes when the connection was opened.
     """
+
+    is_read_only = False
 
     def __init__(self, dsn: str, async_: int = 0, *, deadline: float, on_close: Callable[[], None]) -> None:
         self.deadline = deadline
@@ -95,8 +99,8 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
     Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
-    `limits()` goes with each statement instead. A pooler gives itself away by the process id: the one from the
-    handshake is its own, the one that the server tells is the server's.
+    READ_COMMITTED and `limits()` go with each statement instead. A pooler gives itself away by the process id: the one
+    from the handshake is its own, the one that the server tells is the server's.
 
     Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer; then,
     too, `on_close` has run.
@@ -124,7 +128,10 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
                 raise psycopg2.OperationalError(f"the database's encoding is {encoding}; taskapi needs UTF8")
             connection.behind_pooler = backend_pid != connection.info.backend_pid
             if not connection.behind_pooler:
-                cursor.execute(f"SET jit = off; {limits(settings).replace('SET LOCAL', 'SET')}")
+                cursor.execute(
+                    "SET jit = off; SET default_transaction_isolation = 'read committed';"
+                    f" {limits(settings).replace('SET LOCAL', 'SET')}"
+                )
         # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
         ext.register_type(ext.BYTES, connection)
     except BaseException:
@@ -133,11 +140,16 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
     return connection
 
 
-def limits(settings: Settings) -> str:
-    """The SQL that makes the server itself give up in time, for the transaction that it stands in."""
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+"""The SQL for a transaction whose session may have another default. The statements take locks, and are written for this
+level: on a higher one, whoever waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
+
+
+def limits(settings: Settings, longest: float = math.inf) -> str:
+    """The SQL that makes the server give up in time, in `longest` seconds at most, for the transaction it stands in."""
     return (
-        f"SET LOCAL lock_timeout = {milliseconds(settings.db_lock_timeout)};"
-        f" SET LOCAL statement_timeout = {milliseconds(settings.db_statement_timeout)};"
+        f"SET LOCAL lock_timeout = {milliseconds(min(settings.db_lock_timeout, longest))};"
+        f" SET LOCAL statement_timeout = {milliseconds(min(settings.db_statement_timeout, longest))};"
     )
 
 

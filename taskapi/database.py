@@ -1,7 +1,10 @@
 """Runs one statement: takes a connection from the pool, keeps the deadline, and translates the driver's errors."""
 
 import logging
+import math
 import os
+import random
+import threading
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -10,16 +13,19 @@ from typing import Any
 
 import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
 
 from taskapi import queries
-from taskapi.connection import Connection, DeadlinePassed, connect, limits
+from taskapi.connection import READ_COMMITTED, Connection, DeadlinePassed, connect, limits
 from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import (
+    Conflict,
     ConnectFailed,
-    IdempotencyKeyRaced,
+    DatabaseUnavailable,
+    NoTimeLeft,
     OutcomeUnknown,
     PoolBusy,
+    ReadOnly,
     RolledBack,
     SchemaMismatch,
     StatementFailed,
@@ -37,14 +43,21 @@ CONNECT_PAUSE = 0.1
 """Seconds between two tries to connect."""
 
 GRACE = 1.0
-"""Seconds after the server's own statement_timeout before its connection is given up as dead; and before the request's
-deadline, to send the answer."""
+"""Seconds, at most, between the server's own time limits and ours, so that its answer comes before we give it up as
+dead; and between ours and the request's deadline, to send the answer."""
 
 RECYCLE = 240
 """Seconds after which a connection is replaced: Neon suspends, and cuts connections silently, after 300 idle ones."""
 
-TRIES = 3
-"""Runs of a statement that the server rolled back for a conflict, or whose answer was lost where that does no harm."""
+RUNS = 3
+"""Runs of a statement whose answer was lost, where running it again does no harm."""
+
+PAUSE, LONGEST_PAUSE = 0.01, 0.5
+"""Seconds before another run of what was rolled back: up to the first, doubled each time, up to the second; by chance,
+so that those who met do not meet again."""
+
+REPLACEMENT_PAUSE = 1.0
+"""Seconds between two replacements of the pool: a database that stays read-only is not flooded with new connections."""
 
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 """Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
@@ -52,7 +65,9 @@ SLOTS_VARIABLE = "TASKAPI_SLOTS"
 seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
 """Seconds that the current request has spent on the database, waiting for a connection included."""
 
-_deadline: ContextVar[float] = ContextVar("deadline")
+deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""When the current request must be answered, as a time.monotonic(). Whoever takes requests in sets it once for each;
+every wait in this module reads it."""
 
 
 class Database:
@@ -64,11 +79,15 @@ class Database:
         self._settings = settings
         self._statements = queries.load()
         self._limits = limits(settings)
+        # Short deadlines have a short one.
+        self._grace = min(GRACE, settings.request_deadline / 10)
         self._permits = FairSemaphore(settings.pool_size)
         descriptor = os.environ.get(SLOTS_VARIABLE)
         self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
         self._draining = False
-        self._pool = QueuePool(
+        self._replacing = threading.Lock()
+        self._replaced = -math.inf
+        self._pool: Pool = QueuePool(
             self._open,
             pool_size=settings.pool_size,
             # The permits are the limit. The pool's own miscounts what is taken while dispose() waits for a close().
@@ -83,27 +102,40 @@ class Database:
         """Run the statement `name` as a transaction of its own; return its first row, None when it has none.
 
         `repeatable` says that running it again does no harm (a read, or a write with an idempotency key): then it is
-        run again where the connection was lost before the answer came.
+        run again where the connection was lost before the answer came. What wrote nothing, because another transaction
+        came in between or the server takes no writes, is run again in any case. All of it together ends by the
+        request's `deadline`, and within REQUEST_DEADLINE.
 
-        Raises DatabaseUnavailable (in one of its kinds), IdempotencyKeyRaced; StatementFailed, which is a defect.
+        Raises DatabaseUnavailable in one of its kinds: OutcomeUnknown whenever one of the runs may have written.
+        Raises StatementFailed, which is a defect.
         """
         started = time.monotonic()
-        token = _deadline.set(started + self._settings.request_deadline - GRACE)
-        tries = TRIES
+        token = deadline.set(min(deadline.get(), started + self._settings.request_deadline))
+        unknown: OutcomeUnknown | None = None
+        lost = conflicts = 0
         try:
             while True:
-                tries -= 1
                 try:
                     return self._run_once(name, parameters)
-                except _Conflict as conflict:
-                    if not tries:
-                        raise RolledBack from conflict
-                except OutcomeUnknown:
-                    if not repeatable or not tries or time.monotonic() >= _deadline.get():
+                except OutcomeUnknown as error:
+                    unknown = error
+                    lost += 1
+                    if not repeatable or lost == RUNS or self._left() <= 0:
                         raise
                     log.warning("%s: running it once more, which is safe", name)
+                except (Conflict, ReadOnly):
+                    pause = random.uniform(0, min(PAUSE * 2 ** min(conflicts, 10), LONGEST_PAUSE))  # noqa: S311
+                    conflicts += 1
+                    if pause >= self._left():
+                        raise
+                    time.sleep(pause)
+        except DatabaseUnavailable as error:
+            # What became of an earlier run is no better known for the failure of this one.
+            if unknown and error is not unknown:
+                raise unknown from error
+            raise
         finally:
-            _deadline.reset(token)
+            deadline.reset(token)
             seconds_spent.set(seconds_spent.get() + time.monotonic() - started)
 
     def drain(self) -> None:
@@ -111,58 +143,92 @@ class Database:
         self._draining = True
         self._pool.dispose()
 
+    def _left(self) -> float:
+        """Seconds that are left of the current request for the server, and for the ways to it: its answer and ours have
+        some of their own."""
+        return deadline.get() - 2 * self._grace - time.monotonic()
+
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        if not self._permits.acquire(min(self._settings.db_pool_timeout, _deadline.get() - time.monotonic())):
+        if self._left() <= 0:
+            raise NoTimeLeft
+        if not self._permits.acquire(min(self._settings.db_pool_timeout, self._left())):
             log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
             raise PoolBusy
         try:
-            pooled = self._checkout()
+            pool = self._pool
+            pooled = self._checkout(pool)
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             try:
                 return self._send(name, parameters, connection)
+            except ReadOnly:
+                connection.is_read_only = True
+                raise
             finally:
-                if connection.closed or self._draining:
+                if connection.is_read_only:
+                    self._replace(pool)
+                if connection.closed or self._draining or pool is not self._pool:
                     pooled.invalidate()
                 pooled.close()
         finally:
             self._permits.release()
 
+    def _replace(self, pool: Pool) -> None:
+        """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
+        that serves now. Those that were opened a moment ago stay a moment longer."""
+        with self._replacing:
+            now = time.monotonic()
+            if pool is not self._pool or now - self._replaced < REPLACEMENT_PAUSE:
+                return
+            self._pool, self._replaced = pool.recreate(), now
+        log.warning("the database takes no writes: new connections from now on")
+        pool.dispose()
+
     def _send(self, name: str, parameters: Mapping[str, Any], connection: Connection) -> tuple[Any, ...] | None:
-        connection.deadline = min(_deadline.get(), time.monotonic() + self._settings.db_statement_timeout + GRACE)
+        seconds = min(self._settings.db_statement_timeout, self._left())
+        if seconds <= 0:
+            raise NoTimeLeft
+        connection.deadline = time.monotonic() + seconds + self._grace
         cursor = connection.cursor()
         try:
             try:
-                cursor.execute(self._text(name, connection), parameters)
+                cursor.execute(self._text(name, connection, seconds), parameters)
             except UNPREPARED:
                 # Refused before anything ran: the connection has other statements prepared than we believe.
                 connection.prepared.clear()
-                cursor.execute(self._text(name, connection), parameters)
+                cursor.execute(self._text(name, connection, seconds), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             # Not with its cause, whose details quote the row that was refused.
             raise _translated(error, connection, name) from None
         connection.prepared.add(name)
+        if row and row[0] == RACED:
+            raise Conflict
         return row
 
-    def _text(self, name: str, connection: Connection) -> str:
-        """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE."""
+    def _text(self, name: str, connection: Connection, seconds: float) -> str:
+        """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE.
+
+        Where less than the usual time is left, the server is told: it gives up before we do, and says that nothing was
+        written.
+        """
         statement = self._statements[name]
+        limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
         if connection.behind_pooler:
-            return self._limits + statement.text
+            return READ_COMMITTED + self._limits + limit + statement.text
         if not self._settings.db_prepare:
-            return statement.text
+            return limit + statement.text
         if name in connection.prepared:
-            return statement.execute
+            return limit + statement.execute
         # A first EXECUTE that fails leaves its PREPARE behind: from nothing known to nothing there.
         begin = "" if connection.prepared else "DEALLOCATE ALL; "
-        return f"{begin}{statement.prepare}; {statement.execute}"
+        return f"{limit}{begin}{statement.prepare}; {statement.execute}"
 
-    def _checkout(self) -> PoolProxiedConnection:
+    def _checkout(self, pool: Pool) -> PoolProxiedConnection:
         """A live connection of the pool; opened, and opened again, within the time that the pool has."""
-        give_up = min(_deadline.get(), time.monotonic() + self._settings.db_pool_timeout)
+        give_up = time.monotonic() + min(self._settings.db_pool_timeout, self._left())
         while True:
             try:
-                pooled = self._pool.connect()
+                pooled = pool.connect()
                 if pooled.dbapi_connection.is_alive():  # type: ignore[union-attr]
                     return pooled
                 pooled.invalidate()
@@ -175,23 +241,30 @@ class Database:
                 time.sleep(CONNECT_PAUSE)
 
     def _open(self) -> Connection:
-        now = time.monotonic()
-        deadline = min(_deadline.get(), now + CONNECT_TIMEOUT)
+        seconds = min(self._left(), CONNECT_TIMEOUT)
+        give_up = time.monotonic() + seconds
         if self._slots is None:
-            return connect(self._settings, deadline=deadline)
-        slot = self._slots.take(min(self._settings.db_pool_timeout, deadline - now))
-        if slot is None:
-            log.warning("all %d database connections of the service are taken", self._settings.db_connections)
-            raise PoolBusy
-        return connect(self._settings, deadline=deadline, on_close=partial(self._slots.free, slot))
+            connection = connect(self._settings, deadline=give_up)
+        else:
+            slot = self._slots.take(min(self._settings.db_pool_timeout, seconds))
+            if slot is None:
+                log.warning("all %d database connections of the service are taken", self._settings.db_connections)
+                raise PoolBusy
+            connection = connect(self._settings, deadline=give_up, on_close=partial(self._slots.free, slot))
+        # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
+        told = connection.get_parameter_status
+        connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        return connection
 
 
-class _Conflict(Exception):
-    """Rolled back by the server for another transaction, which another run need not meet."""
-
+RACED = b"raced"
+"""What a statement of sql/ answers that found nothing to do, because the same request was done meanwhile."""
 
 CONFLICTS = {"40001", "40P01"}
 """serialization_failure, deadlock_detected."""
+
+READ_ONLY = "25006"
+"""read_only_sql_transaction: a standby, or default_transaction_read_only."""
 
 UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedStatement)
 """Not prepared; "cached plan must not change result type", after a migration; prepared already."""
@@ -199,8 +272,8 @@ UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedSta
 SCHEMA_CODES = {"42P01", "42703", "42883", "3F000"}
 """No such table, column, function, schema."""
 
-REFUSALS = ("55P03", "57014", "53", "58", "25006", "XX")
-"""A lock not given in time; a statement that took too long; resources, disk and system errors; a read-only standby."""
+REFUSALS = ("55P03", "57014", "53", "58", "XX")
+"""A lock not given in time; a statement that took too long; resources, disk and system errors."""
 
 CUTS = ("57P", "08")
 """The server, or the way to it, is ending."""
@@ -216,8 +289,10 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
         late = isinstance(error, DeadlinePassed)
         log.warning("%s: the database %s", name, "did not answer in time" if late else "cut the connection")
         return OutcomeUnknown()
+    if code == READ_ONLY:
+        return ReadOnly()
     if code in CONFLICTS:
-        return _Conflict()
+        return Conflict()
     if code in SCHEMA_CODES:
         log.error("%s: the database's schema is not this version's: %s", name, str(error).splitlines()[0])
         return SchemaMismatch()
@@ -225,5 +300,5 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
         log.warning("%s: the database refused: %s", name, str(error).splitlines()[0])
         return RolledBack()
     if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
-        return IdempotencyKeyRaced()
+        return Conflict()
     return StatementFailed(f"{name}: {code} {error.diag.message_primary}")  # type: ignore[attr-defined]

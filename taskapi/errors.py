@@ -19,10 +19,6 @@ class IdempotencyKeyReused(TaskapiError):
     """Idempotency-Key: this key belongs to another request; send a new key with a new request."""
 
 
-class IdempotencyKeyRaced(TaskapiError):
-    """Another request with this Idempotency-Key is being answered right now."""
-
-
 class DatabaseUnavailable(TaskapiError):
     """The database cannot serve this now. Nothing was written; try again."""
 
@@ -40,8 +36,26 @@ class ConnectFailed(DatabaseUnavailable):
     retry_after = 2
 
 
+class NoTimeLeft(DatabaseUnavailable):
+    """The time for this request was over before the database could be asked. Nothing was written; try again."""
+
+
 class RolledBack(DatabaseUnavailable):
     """The database refused this for now. Nothing was written; try again."""
+
+
+class Conflict(RolledBack):
+    """Other requests kept changing the same data. Nothing was written; try again."""
+
+
+class ReadOnly(DatabaseUnavailable):
+    """The database takes no writes now. Nothing was written; try again."""
+
+    retry_after = 2
+
+
+class AnswerLost(DatabaseUnavailable):
+    """The database's answer was lost on its way. Nothing was written; try again."""
 
 
 class OutcomeUnknown(DatabaseUnavailable):

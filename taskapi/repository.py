@@ -8,10 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from taskapi.errors import IdempotencyKeyRaced, IdempotencyKeyReused, RolledBack, TaskNotFound
-
-ATTEMPTS = 5
-"""Runs of a write that lost a race against the same request: the second one finds the key's entry, as a rule."""
+from taskapi.errors import AnswerLost, IdempotencyKeyReused, OutcomeUnknown, ReadOnly, TaskNotFound
 
 BIGGEST = 2**63 - 1
 """Postgres' largest bigint. No history has more entries."""
@@ -47,7 +44,7 @@ class Repository:
 
     def create_task(self, *, title: str, description: str | None, idempotency_key: str | None = None) -> Written:
         """Create a task."""
-        return self._write("create_task", idempotency_key, title=title, description=description)
+        return self._write("create_task", idempotency_key, {"title": title, "description": description})
 
     def list_tasks(self) -> bytes:
         """Every task, as a JSON array: incomplete first, then the newest first."""
@@ -59,26 +56,27 @@ class Repository:
 
     def update_task(self, *, task_id: UUID, changes: dict[str, Any], idempotency_key: str | None = None) -> Written:
         """Set the title and/or the description to those in `changes`. Raises TaskNotFound."""
-        return self._write(
-            "update_task",
-            idempotency_key,
-            task_id=str(task_id),
-            title=changes.get("title"),
-            sets_description="description" in changes,
-            description=changes.get("description"),
-        )
+        asked = {
+            "task_id": str(task_id),
+            "title": changes.get("title"),
+            "sets_description": "description" in changes,
+            "description": changes.get("description"),
+        }
+        return self._write("update_task", idempotency_key, asked)
 
     def set_task_completed(self, *, task_id: UUID, is_completed: bool, idempotency_key: str | None = None) -> Written:
         """Complete a task, or reopen it. Raises TaskNotFound."""
-        return self._write("set_task_completed", idempotency_key, task_id=str(task_id), is_completed=is_completed)
+        asked = {"task_id": str(task_id), "is_completed": is_completed}
+        return self._write("set_task_completed", idempotency_key, asked)
 
     def delete_task(self, *, task_id: UUID, idempotency_key: str | None = None) -> Written:
         """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
-        return self._write("delete_task", idempotency_key, task_id=str(task_id))
+        return self._write("delete_task", idempotency_key, {"task_id": str(task_id)})
 
     def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
         """Create a task for each `{title, description}`, all or none. The last one is the newest."""
-        return self._write("create_tasks", idempotency_key, tasks=orjson.dumps(tasks).decode())
+        asked = [{"title": task["title"], "description": task["description"]} for task in tasks]
+        return self._write("create_tasks", idempotency_key, {"tasks": orjson.dumps(asked).decode()})
 
     def set_tasks_completed(
         self, *, task_ids: list[UUID], is_completed: bool, idempotency_key: str | None = None
@@ -87,14 +85,15 @@ class Repository:
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
-        return self._write("set_tasks_completed", idempotency_key, task_ids=_array(task_ids), is_completed=is_completed)
+        asked = {"task_ids": _array(task_ids), "is_completed": is_completed}
+        return self._write("set_tasks_completed", idempotency_key, asked)
 
     def delete_tasks(self, *, task_ids: list[UUID], idempotency_key: str | None = None) -> Written:
         """Delete the tasks, all or none; no id stands twice. The answer is the tasks as they were.
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
-        return self._write("delete_tasks", idempotency_key, task_ids=_array(task_ids))
+        return self._write("delete_tasks", idempotency_key, {"task_ids": _array(task_ids)})
 
     def list_tasks_page(
         self,
@@ -145,33 +144,34 @@ class Repository:
         return cast(bytes, self._read("weekly_stats", at=at)[0])
 
     def schema_version(self) -> str:
-        """The migration that the database's schema is at."""
-        return cast(bytes, self._read("schema_version")[0]).decode()
+        """The migration that the database's schema is at. Raises ReadOnly where the server takes no writes."""
+        version, is_read_only = self._read("schema_version")
+        if is_read_only:
+            raise ReadOnly
+        return cast(bytes, version).decode()
 
     def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
-        row = self._database.run(name, parameters, repeatable=True)
+        try:
+            row = self._database.run(name, parameters, repeatable=True)
+        except OutcomeUnknown as error:
+            raise AnswerLost from error
         if row is None:
             raise TaskNotFound
         return row
 
-    def _write(self, name: str, key: str | None, **parameters: Any) -> Written:
-        digest = _digest(name, parameters) if key is not None else None
-        arguments = {**parameters, "idempotency_key": key, "request_digest": digest}
-        for _ in range(ATTEMPTS):
-            try:
-                row = self._database.run(name, arguments, repeatable=key is not None)
-            except IdempotencyKeyRaced:
-                continue
-            if row is None:
-                raise TaskNotFound
-            outcome, task = row[0].decode(), row[1]
-            if outcome == "key_reused":
-                raise IdempotencyKeyReused
-            if outcome == "missing":
-                raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
-            if outcome != "raced":
-                return Written(task, replayed=outcome == "replayed")
-        raise RolledBack
+    def _write(self, name: str, key: str | None, asked: dict[str, Any], **parameters: Any) -> Written:
+        """Run a statement that writes; `parameters` are what it needs beside `asked`, which the key stands for."""
+        digest = _digest(name, asked) if key is not None else None
+        arguments = {**asked, **parameters, "idempotency_key": key, "request_digest": digest}
+        row = self._database.run(name, arguments, repeatable=key is not None)
+        if row is None:
+            raise TaskNotFound
+        outcome, task = row[0].decode(), row[1]
+        if outcome == "key_reused":
+            raise IdempotencyKeyReused
+        if outcome == "missing":
+            raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
+        return Written(task, replayed=outcome == "replayed")
 
 
 def _array(ids: list[UUID]) -> str:
@@ -179,6 +179,10 @@ def _array(ids: list[UUID]) -> str:
     return f"{{{','.join(map(str, ids))}}}"
 
 
-def _digest(name: str, parameters: dict[str, Any]) -> bytes:
-    """What makes two requests the same: the operation and everything it was given."""
-    return hashlib.sha256(orjson.dumps([name, parameters], option=orjson.OPT_SORT_KEYS)).digest()
+def _digest(operation: str, asked: dict[str, Any]) -> bytes:
+    """What makes two requests the same: the operation, the task in its path, and the values of its body.
+
+    Digests are kept for good, so that what is hashed here never changes: neither the operations' names nor the fields.
+    A field that is added to a body later belongs into `asked` only where a client gives it.
+    """
+    return hashlib.sha256(orjson.dumps([operation, asked], option=orjson.OPT_SORT_KEYS)).digest()

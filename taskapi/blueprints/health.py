@@ -33,8 +33,8 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Tell whether the service can serve
 
-    The database answers, and its schema is the one that this version needs; else 503, with the reason. Never needs a
-    token.
+    The database answers, takes writes, and has the schema that this version needs; else 503, with the reason. Never
+    needs a token.
     """
     current = health.repository.schema_version()
     if current != HEAD:

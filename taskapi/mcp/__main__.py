@@ -47,7 +47,7 @@ def main() -> int:
             except MigrationError as error:
                 # Until the database is in order, each call says so: better than a client without its tools.
                 log.error("%s", error)  # noqa: TRY400
-            server = create_server(Repository(Database(settings)))
+            server = create_server(Repository(Database(settings)), request_deadline=settings.request_deadline)
             if options.http:
                 anyio.run(partial(http.serve, server, settings, host=options.host, port=options.port))
             else:

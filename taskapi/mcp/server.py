@@ -1,6 +1,7 @@
 """The MCP server: tells which tools there are, and answers calls; whatever goes wrong is said in a sentence."""
 
 import logging
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -13,9 +14,11 @@ from mcp import MCPError
 from mcp.server import Server
 
 from taskapi import __version__
+from taskapi.database import deadline
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, OutcomeUnknown, TaskNotFound
 from taskapi.mcp.tools import TOOLS, Entry
 from taskapi.repository import Repository
+from taskapi.settings import Settings
 
 log = logging.getLogger("taskapi.mcp")
 
@@ -33,8 +36,11 @@ MOST_ERRORS = 10
 """Faults that an error names."""
 
 
-def create_server(repository: Repository) -> Server[Any]:
-    """Make the server; its tools work on `repository`, whose waiting they do in threads."""
+def create_server(repository: Repository, *, request_deadline: float = Settings.request_deadline) -> Server[Any]:
+    """Make the server; its tools work on `repository`, whose waiting they do in threads.
+
+    A call has `request_deadline` seconds, the wait for a thread included.
+    """
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[tool.told for tool in TOOLS.values()])
@@ -44,6 +50,7 @@ def create_server(repository: Repository) -> Server[Any]:
         if tool is None:
             name = _printable(call.name[:LONGEST_NAME])
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {name}; the tools are {', '.join(TOOLS)}.")
+        deadline.set(time.monotonic() + request_deadline)
         try:
             arguments = tool.arguments.load(call.arguments or {})
             answer = await anyio.to_thread.run_sync(partial(tool.run, repository, **arguments))

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from taskapi import logs
-from taskapi.database import seconds_spent
+from taskapi.database import deadline, seconds_spent
 from taskapi.settings import Settings
 from taskapi.web import metrics
 
@@ -31,6 +31,7 @@ class Observation:
         self._logs = settings.log_level in ("DEBUG", "INFO")
         self._line = _json_line if settings.in_production else _text_line
         self._metrics = settings.metrics
+        self._seconds = settings.request_deadline
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request, and say so in the log."""
@@ -54,7 +55,11 @@ class Observation:
         environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
         # A server may ignore it (RFC 9110, section 7.8); Werkzeug would look for WebSockets instead of our paths.
         environ.pop("HTTP_UPGRADE", None)
-        answer = self._application(environ, start)
+        token = deadline.set(time.monotonic() + self._seconds)
+        try:
+            answer = self._application(environ, start)
+        finally:
+            deadline.reset(token)
         if self._logs or self._metrics:
             fields = {
                 "request_id": request_id,

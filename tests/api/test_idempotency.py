@@ -110,6 +110,19 @@ def test_a_key_of_another_request_is_422(write: Request, create: Create, written
     assert_replayed(write.send(), first)
 
 
+def test_the_same_values_are_the_same_body(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": str(uuid4()), "Content-Type": "application/json"}
+    first = client.post("/tasks", content=b'{"title":"Buy milk","description":null}', headers=headers)
+    for body in (b'{"title": "Buy milk"}', b'{ "description" : null, "title" : "Buy\\u0020milk" }\n'):
+        assert_replayed(client.post("/tasks", content=body, headers=headers), first)
+
+
+def test_a_body_that_is_ignored_does_not_count(client: httpx.Client, create: Create) -> None:
+    path, headers = f"/tasks/{create()['id']}/complete", {"Idempotency-Key": str(uuid4())}
+    first = client.patch(path, headers=headers)
+    assert_replayed(client.patch(path, json={"any": "thing"}, headers=headers), first)
+
+
 def test_another_key_is_another_request(write: Request, written: Callable[[], Any]) -> None:
     first = write.send()
     again = write.send(key=f"{write.key} 2")

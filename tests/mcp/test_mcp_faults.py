@@ -9,7 +9,6 @@ from mcp_types import CallToolResult
 
 from taskapi.errors import (
     ConnectFailed,
-    IdempotencyKeyRaced,
     OutcomeUnknown,
     PoolBusy,
     RolledBack,
@@ -107,9 +106,13 @@ def test_an_answer_that_was_lost(broken: Broken, agent_of_broken: Agent) -> None
         assert "Call again with the same arguments and operation_id" in refusal
 
 
-def test_a_key_that_stays_raced_is_a_conflict(broken: Broken, agent_of_broken: Agent) -> None:
-    broken.error = IdempotencyKeyRaced()
-    assert "Nothing was written" in agent_of_broken.refusal("delete_tasks", task_ids=[NOBODY], operation_id="1")
+def test_a_call_has_one_deadline(repository: Repository) -> None:
+    """That of the request, which began before the repository was asked."""
+    agent = Agent(create_server(repository, request_deadline=0.0))
+    refusal = agent.refusal("create_tasks", tasks=[{"title": "late"}])
+    agent.close()
+    assert "The time for this request was over" in refusal
+    assert "Nothing was written" in refusal
 
 
 def test_a_fault_tells_nothing_of_the_inside(

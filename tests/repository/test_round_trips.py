@@ -1,12 +1,13 @@
 """Every method of the repository costs one round trip to the database, counted on the wire."""
 
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from uuid import UUID, uuid4
 
 import pytest
 
-from taskapi.database import Database
+from taskapi.database import Database, deadline
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
 from taskapi.repository import Repository
 from taskapi.settings import Settings
@@ -98,6 +99,15 @@ def test_nor_does_an_answer_that_there_is_nothing_cost_more(wired: tuple[Reposit
     repository, _ = wired
     repository.create_task(title="x", description=None, idempotency_key="taken")
     assert (round_trips(wired, missing), round_trips(wired, reused)) == (1, 1)
+
+
+def test_nor_do_shorter_limits_where_little_time_is_left(wired: tuple[Repository, Wire]) -> None:
+    def in_a_hurry(repository: Repository, task_id: UUID) -> None:
+        token = deadline.set(time.monotonic() + Settings.db_statement_timeout / 2)
+        METHODS["update_task"](repository, task_id)
+        deadline.reset(token)
+
+    assert round_trips(wired, in_a_hurry) == 1
 
 
 def test_even_the_first_run_on_a_connection_costs_one(wired: tuple[Repository, Wire]) -> None:

@@ -10,7 +10,16 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.server import Server
 from tests.support.sql import Sql
 
-SETTINGS = ("statement_timeout", "lock_timeout", "jit", "client_encoding", "search_path", "transaction_read_only")
+SETTINGS = (
+    "statement_timeout",
+    "lock_timeout",
+    "jit",
+    "client_encoding",
+    "search_path",
+    "transaction_read_only",
+    "transaction_isolation",
+    "default_transaction_isolation",
+)
 """Not application_name: PgBouncer hands on the last client's to one that has none, which is its own affair."""
 
 CLIENTS = 20

@@ -1,0 +1,136 @@
+"""A server that takes no writes: the service says so, and finds the one that does without a restart."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from taskapi.database import Database
+from taskapi.errors import ReadOnly
+from taskapi.repository import Repository
+from taskapi.settings import Settings
+from tests.support import backends
+from tests.support.folders import short_folder
+from tests.support.ledger import NOTHING
+from tests.support.load import Answer, Client, at_once
+from tests.support.proxy import Proxy, before_database, socket_of
+from tests.support.server import Server
+from tests.support.service import Service
+from tests.support.sql import Sql
+from tests.support.standby import Standby
+from tests.support.tasks import id_of
+from tests.support.waiting import wait_until
+
+READERS = 20
+
+
+@dataclass
+class Pair:
+    """A primary and its standby, and a service that reaches one of them through a proxy."""
+
+    proxy: Proxy
+    service: Service
+    primary: str
+    standby: str
+
+    def lead_to(self, url: str) -> None:
+        """New connections lead to this server. Those that there are stay what they are."""
+        self.proxy.target = socket_of(url)
+
+    def fail_over_to_the_standby(self) -> None:
+        """As a balancer does that has not heard of the new primary yet."""
+        self.lead_to(self.standby)
+        self.proxy.cut(self.proxy._open)
+
+
+def read(client: Client, _: int) -> Answer:
+    return client.request("GET", "/tasks")
+
+
+@pytest.fixture(scope="module")
+def pair(postgres: Server, module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with short_folder() as folder:
+        server = Standby(folder / "standby", postgres)
+        server.start()
+        proxy, url = before_database(module_database_url)
+        with proxy:
+            service = Service({"DATABASE_URL": url}, folder=tmp_path_factory.mktemp("service"))
+            with Sql(module_database_url) as sql:
+                yield Pair(proxy, service, module_database_url, server.url(sql.database))
+            service.kill()
+        server.stop()
+
+
+@pytest.fixture
+def on_standby(pair: Pair) -> Iterator[Pair]:
+    """Both workers have connections to the standby. Afterwards all is well again."""
+    pair.fail_over_to_the_standby()
+    at_once(pair.service.port, READERS, read)
+    yield pair
+    pair.lead_to(pair.primary)
+    with Client(pair.service.port) as client:
+        wait_until(lambda: client.request("GET", "/health/ready").status == 200, "it is ready again")
+
+
+def test_not_ready_on_a_standby(on_standby: Pair) -> None:
+    with Client(on_standby.service.port) as client:
+        for _ in range(10):
+            answer = client.request("GET", "/health/ready")
+            assert answer.status == 503
+            assert "takes no writes" in answer.envelope["error"]
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert client.request("GET", "/health").status == 200
+        assert client.request("GET", "/tasks").status == 200
+        on_standby.lead_to(on_standby.primary)
+        wait_until(lambda: client.request("GET", "/health/ready").status == 200, "it is ready on the primary")
+
+
+def test_writes_wait_for_the_primary_and_leave_the_standby(on_standby: Pair) -> None:
+    refused = on_standby.service.log.count("the database takes no writes")
+
+    def create(client: Client, number: int) -> Answer:
+        return client.create(f"write {number}")
+
+    with ThreadPoolExecutor(1) as threads:
+        written = threads.submit(at_once, on_standby.service.port, READERS, create)
+        wait_until(
+            lambda: on_standby.service.log.count("the database takes no writes") > refused, "a write has been refused"
+        )
+        on_standby.lead_to(on_standby.primary)
+        assert {answer.status for answer in written.result()} == {201}
+    with Sql(on_standby.standby) as sql:
+
+        def left() -> bool:
+            # New clients each time, so that both workers have some.
+            assert {answer.status for answer in at_once(on_standby.service.port, READERS, read)} == {200}
+            return backends.count(sql) == 0
+
+        wait_until(left, "nobody uses the standby any more")
+
+
+def test_connections_of_a_read_only_time_do_not_outlive_it(database_url: str, sql: Sql) -> None:
+    # Directly: behind a pooler the connections to the server are the pooler's to replace.
+    repository = Repository(Database(Settings(database_url=database_url, db_connections=4)))
+    impatient = Repository(Database(Settings(database_url=database_url, request_deadline=0.5)))
+    task_id = id_of(repository.create_task(title="Buy", description=None))
+    sql.execute(f"ALTER DATABASE {sql.database} SET default_transaction_read_only = on")
+    backends.terminate(sql)
+    with pytest.raises(ReadOnly, match=NOTHING):
+        repository.schema_version()
+    with pytest.raises(ReadOnly, match=NOTHING):
+        impatient.create_task(title="in vain", description=None)
+    began = threading.Event()
+
+    def complete() -> object:
+        began.set()
+        return repository.set_task_completed(task_id=task_id, is_completed=True)
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(complete)
+        began.wait()
+        sql.execute(f"ALTER DATABASE {sql.database} RESET default_transaction_read_only")
+        writing.result()
+    assert sql.value("SELECT count(*) FROM task_history") == 2
+    assert repository.schema_version()
