@@ -125,8 +125,11 @@ class ClientSocket:
         return data
 
     def _limit(self, end: float | None) -> None:
-        """Set the socket's timeout for what is to be done before `end`, a time.monotonic()."""
-        remaining = self._pause if end is None else end - time.monotonic()
+        """Set the socket's timeout for what is to be done before `end`, a time.monotonic(); None: nothing has begun."""
+        if end is None:
+            self._socket.settimeout(PAUSE)
+            return
+        remaining = end - time.monotonic()
         if remaining <= 0:
             raise _too_slow()
         self._socket.settimeout(min(self._pause, remaining))

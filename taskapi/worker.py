@@ -76,7 +76,7 @@ class Response(gunicorn.http.wsgi.Response):
             is_left = body.reader.length > MOST_SKIPPED
         else:
             is_left = body.reader.parser is not None
-        return is_left or body.failed or super().should_close()
+        return bool(is_left or body.failed or super().should_close())
 
     def can_sendfile(self) -> bool:
         """No: a file is limited like any other answer. (gevent would read it and send it in pieces, too.)"""

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import current_app, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
 
 class UnknownCoding(UnsupportedMediaType):
@@ -32,14 +32,15 @@ def receive() -> None:
         # Werkzeug ends a chunked body at the limit, without an error.
         if len(text) == request.max_content_length and environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
+        # Werkzeug does not mind a body that is shorter than its length, either.
         if len(text) < (request.content_length or 0):
             problem = "The body is shorter than its Content-Length; send the request again."
-    except TimeoutError:
-        problem = "The body did not arrive in time; send the request again."
+    except ClientDisconnected as error:
+        # Werkzeug's word for every OSError of the connection.
+        late = isinstance(error.__context__, TimeoutError)
+        problem = f"The body {'did not arrive in time' if late else 'is incomplete'}; send the request again."
     except ParseException:
         problem = "The body's chunks are not in order; see RFC 9112, section 7.1."
-    except OSError:
-        problem = "The connection ended before the body did; send the request again."
     if (text or problem) and takes_json(current_app.view_functions[request.endpoint or ""]):
         _check_type()
     if problem:
