@@ -9,14 +9,17 @@ import gevent.socket
 import gunicorn.http.wsgi
 import gunicorn.util
 import orjson
+from gunicorn.http.body import LengthReader
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 import taskapi.connection
+from taskapi.client_socket import ClientSocket
 from taskapi.logs import without_quotes
+from taskapi.settings import Settings
 
-CLIENT_TIMEOUT = 20.0
-"""Seconds without a byte from or to a client, in a body or an answer, after which its connection is closed."""
+MOST_SKIPPED = 64 * 1024
+"""Bytes of a body that are read for nothing, so that its connection can be used again."""
 
 
 def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
@@ -43,11 +46,13 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
         f"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    gunicorn.util.write_nonblock(client, head.encode("latin-1") + body)
+    client.sendall(head.encode("latin-1") + body)
 
 
 class Response(gunicorn.http.wsgi.Response):
     """Sends an answer's head together with the start of its body: one packet, and one wake-up of the client."""
+
+    req: Any
 
     headers_sent: bool
     _head = b""
@@ -64,15 +69,30 @@ class Response(gunicorn.http.wsgi.Response):
         head, self._head = self._head, b""
         super()._emit_body(head + data)
 
+    def should_close(self) -> bool:
+        """Whether the connection ends with this answer: also where too much of the request's body is left unread."""
+        body = self.req.body
+        if isinstance(body.reader, LengthReader):
+            is_left = body.reader.length > MOST_SKIPPED
+        else:
+            is_left = body.reader.parser is not None
+        return bool(is_left or body.failed or super().should_close())
+
+    def can_sendfile(self) -> bool:
+        """No: a file is limited like any other answer. (gevent would read it and send it in pieces, too.)"""
+        return False
+
 
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
     wsgi: Any = None
+    request_deadline: float
 
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
         super().load_wsgi()
+        self.request_deadline = Settings.from_environment().request_deadline
         gunicorn.util.write_error = write_error
         gunicorn.http.wsgi.Response = Response
         taskapi.connection.wait_for_socket = wait_for_socket
@@ -80,9 +100,14 @@ class Worker(GeventWorker):
         os.environ.pop("SCRIPT_NAME", None)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection. The gevent worker's own method would take the timeout away again."""
-        client.settimeout(CLIENT_TIMEOUT)
-        AsyncWorker.handle(self, listener, client, addr)
+        """Serve one connection. The gevent worker's own method would only take the socket's timeout away."""
+        AsyncWorker.handle(self, listener, ClientSocket(client, self.request_deadline), addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
+        """Serve one request, whose head has been read. Raises StopIteration when its connection ends with it."""
+        sock.begin_request()
+        super().handle_request(listener_name, req, sock, addr)
+        sock.end_request()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """On TERM: finish what has begun, and free the database connections for the worker that follows."""

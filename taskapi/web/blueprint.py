@@ -11,7 +11,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
 from taskapi.schemas import FailureSchema, IdempotencyKeySchema
-from taskapi.web import conditions, examples, parsing
+from taskapi.web import body, conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -23,6 +23,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     def __init__(self, name: str, import_name: str, **options: Any) -> None:
         super().__init__(name, import_name, **options)
+        self.before_request(body.receive)
         self.before_request(_refuse_query)
 
     @property
@@ -40,8 +41,8 @@ class Blueprint(flask_smorest.Blueprint):
             def wrapper(*arguments: Any, **parameters: Any) -> Any:
                 return view(*arguments, read(schema), **parameters)
 
-            if location == "query":
-                wrapper._takes_query = True  # type: ignore[attr-defined]
+            # For _refuse_query() here, and for taskapi.web.body.
+            setattr(wrapper, f"_takes_{location}", True)
             return cast(View, _documented(wrapper, document(view)))
 
         return decorator

@@ -42,8 +42,9 @@ class Answer:
 class Client(Closing):
     """One connection, opened when it is needed, and kept until the service says that it ends."""
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    def __init__(self, port: int, *, patience: float = PATIENCE) -> None:
+        """`patience`: seconds without a byte after which it gives up."""
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
 
     def close(self) -> None:
         self._connection.close()

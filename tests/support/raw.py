@@ -39,6 +39,11 @@ def send(port: int, data: bytes, *, ends: bool = False) -> httpx.Response:
             connection.sendall(data)
         if ends:
             connection.shutdown(socket.SHUT_WR)
-        answer = http.client.HTTPResponse(connection, method=data.split(b" ")[0].decode())
-        answer.begin()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        return answer(connection, data.split(b" ")[0].decode())
+
+
+def answer(connection: socket.socket, method: str) -> httpx.Response:
+    """The next answer on a connection, to a request of this method."""
+    found = http.client.HTTPResponse(connection, method=method)
+    found.begin()
+    return httpx.Response(found.status, headers=found.getheaders(), content=found.read())
