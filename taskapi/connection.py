@@ -4,36 +4,42 @@ import math
 import os
 import select
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from select import POLLIN, poll  # by name: gevent puts a slower poll() into the module
 
 import psycopg2
 import psycopg2.extensions as ext
 
+from taskapi import servers
 from taskapi.database_url import libpq_url
+from taskapi.servers import DeadlinePassed
 from taskapi.settings import Settings
 
-
-class DeadlinePassed(Exception):
-    """The server did not answer before the connection's deadline."""
+LET_GO = 120.0
+"""Seconds for which a connection still counts that its server does not let go: longer, and the service would rather
+take a new one than stay without."""
 
 
 class Connection(ext.connection):
     """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
 
-    `deadline` is a time.monotonic() in seconds. `on_close` runs once, when the connection is gone. `is_read_only` says
-    whether the server took no writes when the connection was opened.
+    `deadline` is a time.monotonic() in seconds. `before` is the SQL that goes before each statement behind a pooler.
+    `on_close`, if it is set, runs once: when the server has let the connection go, or after LET_GO seconds.
+    `is_read_only` says whether the server took no writes when the connection was opened.
     """
 
     is_read_only = False
 
-    def __init__(self, dsn: str, async_: int = 0, *, deadline: float, on_close: Callable[[], None]) -> None:
+    def __init__(self, dsn: str, async_: int = 0, *, deadline: float) -> None:
         self.deadline = deadline
         self.prepared: set[str] = set()
         self.behind_pooler = False
-        self._on_close: Callable[[], None] | None = on_close
+        self.before = ""
+        self.on_close: Callable[[], None] | None = None
+        self._silent: socket.socket | None = None
         super().__init__(dsn, async_)
         self._poller = poll()
         self._poller.register(self.fileno(), POLLIN)
@@ -50,24 +56,51 @@ class Connection(ext.connection):
         except psycopg2.Error:
             return False
 
+    def give_up(self) -> None:
+        """Keep the end of a connection whose server is silent, before psycopg2 closes it: close() looks at it."""
+        if self.on_close and not self._silent:
+            self._silent = socket.socket(fileno=os.dup(self.fileno()))
+
     def close(self) -> None:
-        """Close, and wait (a second at most) until the server has let the connection go.
+        """Close, and wait until the server has let the connection go: a second here, and longer in a thread.
 
         Whoever counts connections at the server must not see the next one before this one is gone.
         """
-        duplicate = os.dup(self.fileno()) if self.is_alive() else None
+        ending = self._silent
+        if self.is_alive():
+            ending = socket.socket(fileno=os.dup(self.fileno()))
         super().close()
-        if duplicate is not None:
-            with socket.socket(fileno=duplicate) as ending:
-                ending.settimeout(1.0)
-                try:
-                    while ending.recv(4096):
-                        pass
-                except OSError:
-                    pass
-        on_close, self._on_close = self._on_close, None
+        on_close, self.on_close, patience = self.on_close, None, 0.0 if self._silent else 1.0
+        self._silent = None
+        if ending and not _has_ended(ending, patience) and on_close:
+            threading.Thread(target=_outlast, args=(ending, on_close), daemon=True).start()
+            return
+        if ending:
+            ending.close()
         if on_close:
             on_close()
+
+
+def _outlast(ending: socket.socket, on_close: Callable[[], None]) -> None:
+    with ending:
+        _has_ended(ending, LET_GO)
+    on_close()
+
+
+def _has_ended(ending: socket.socket, timeout: float) -> bool:
+    """Whether the server has closed its end of a connection that we have closed, within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    try:
+        # psycopg2's own close() does not tell the server while this copy of the socket is open.
+        ending.shutdown(socket.SHUT_WR)
+        while True:
+            ending.settimeout(max(0.001, deadline - time.monotonic()))
+            if not ending.recv(65536):
+                return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def poll_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
@@ -91,46 +124,67 @@ def _wait(connection: Connection) -> None:
     while (state := connection.poll()) != ext.POLL_OK:
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not wait_for_socket(connection.fileno(), state == ext.POLL_WRITE, timeout):
+            if isinstance(connection, Connection):
+                connection.give_up()
             # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
             raise DeadlinePassed("the server did not answer in time")
 
 
-def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] = lambda: None) -> Connection:
+def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] | None = None) -> Connection:
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
-    Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
-    READ_COMMITTED and `limits()` go with each statement instead. A pooler gives itself away by the process id: the one
-    from the handshake is its own, the one that the server tells is the server's.
+    taskapi.servers chooses the server where DATABASE_URL names several, or one with several addresses.
 
-    Raises psycopg2.Error when the server refuses or cannot be reached, DeadlinePassed when it does not answer; then,
-    too, `on_close` has run.
+    Raises psycopg2.OperationalError, which says why of each server that was tried; then, too, `on_close` has run.
     """
     ext.set_wait_callback(_wait)
     try:
-        connection: Connection = psycopg2.connect(
-            libpq_url(settings),
-            connection_factory=partial(Connection, deadline=deadline, on_close=on_close),
-            client_encoding="utf8",
-            application_name="taskapi",
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        )
+        connection = servers.first(libpq_url(settings), deadline, partial(_open, settings))
+        connection.deadline = deadline
+        connection.on_close = on_close
     except BaseException:
-        on_close()
+        if on_close:
+            on_close()
         raise
+    return connection
+
+
+def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connection:
+    """Open a connection to one server, whose parameters `server` has, and make it ready, all by `until`.
+
+    Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
+    `before` goes with each statement instead. A pooler gives itself away by the process id: the one from the
+    handshake is its own, the one that the server tells is the server's.
+    """
+    parameters = {
+        "application_name": "taskapi",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        # A network that is gone ends the connection a little before the statement is given up: then nobody holds it.
+        "tcp_user_timeout": milliseconds(settings.db_statement_timeout),
+        **ext.parse_dsn(libpq_url(settings)),
+        **server,
+        "client_encoding": "utf8",
+    }
+    connection: Connection = psycopg2.connect(**parameters, connection_factory=partial(Connection, deadline=until))
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_backend_pid(), current_setting('server_encoding')")
-            backend_pid, encoding = cursor.fetchone()
-            if encoding != "UTF8":
-                raise psycopg2.OperationalError(f"the database's encoding is {encoding}; taskapi needs UTF8")
+            cursor.execute(limits(settings) + SESSION_SQL)
+            backend_pid, durability, *properties = cursor.fetchone()
+            if problem := misfit(*properties):
+                raise psycopg2.OperationalError(problem)
+            session = limits(settings)
+            if durability == "off":
+                # What has been answered must survive a crash, whatever the role or the database prefers.
+                session += " SET LOCAL synchronous_commit = on;"
+            connection.before = READ_COMMITTED + session
             connection.behind_pooler = backend_pid != connection.info.backend_pid
             if not connection.behind_pooler:
                 cursor.execute(
                     "SET jit = off; SET default_transaction_isolation = 'read committed';"
-                    f" {limits(settings).replace('SET LOCAL', 'SET')}"
+                    f" {session.replace('SET LOCAL', 'SET')}"
                 )
         # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
         ext.register_type(ext.BYTES, connection)
@@ -143,6 +197,26 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 """The SQL for a transaction whose session may have another default. The statements take locks, and are written for this
 level: on a higher one, whoever waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
+
+PROPERTIES_SQL = "current_setting('server_encoding'), current_setting('session_replication_role')"
+"""What misfit() judges."""
+
+SESSION_SQL = f"SELECT pg_backend_pid(), current_setting('synchronous_commit'), {PROPERTIES_SQL}"
+
+
+def misfit(encoding: str, replication_role: str) -> str | None:
+    """Why taskapi cannot work on a database or with a role of these PROPERTIES_SQL, in one sentence; None if it can."""
+    if encoding != "UTF8":
+        return (
+            f"the database's encoding is {encoding}, and taskapi needs UTF8: make another database with"
+            " CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'"
+        )
+    if replication_role == "replica":
+        return (
+            "session_replication_role is replica, which turns the history's triggers off:"
+            " run ALTER ROLE name RESET session_replication_role, or ALTER DATABASE name RESET it, wherever it is set"
+        )
+    return None
 
 
 def limits(settings: Settings, longest: float = math.inf) -> str:

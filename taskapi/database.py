@@ -16,7 +16,7 @@ from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, Inv
 from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
 
 from taskapi import queries
-from taskapi.connection import READ_COMMITTED, Connection, DeadlinePassed, connect, limits
+from taskapi.connection import Connection, connect, limits
 from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import (
     Conflict,
@@ -31,6 +31,7 @@ from taskapi.errors import (
     StatementFailed,
 )
 from taskapi.semaphore import FairSemaphore
+from taskapi.servers import DeadlinePassed
 from taskapi.settings import Settings
 from taskapi.slots import Slots
 
@@ -41,6 +42,9 @@ CONNECT_TIMEOUT = 10.0
 
 CONNECT_PAUSE = 0.1
 """Seconds between two tries to connect."""
+
+CONNECT_RETRY = 1.0
+"""Seconds after which one more request tries to connect, of those that wait because none can."""
 
 GRACE = 1.0
 """Seconds, at most, between the server's own time limits and ours, so that its answer comes before we give it up as
@@ -78,13 +82,13 @@ class Database:
         libpq_url(settings)
         self._settings = settings
         self._statements = queries.load()
-        self._limits = limits(settings)
         # Short deadlines have a short one.
         self._grace = min(GRACE, settings.request_deadline / 10)
         self._permits = FairSemaphore(settings.pool_size)
         descriptor = os.environ.get(SLOTS_VARIABLE)
         self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
         self._draining = False
+        self._yielded = 0.0
         self._replacing = threading.Lock()
         self._replaced = -math.inf
         self._pool: Pool = QueuePool(
@@ -151,12 +155,9 @@ class Database:
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
         if self._left() <= 0:
             raise NoTimeLeft
-        if not self._permits.acquire(min(self._settings.db_pool_timeout, self._left())):
-            log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
-            raise PoolBusy
+        pool, pooled = self._checkout()
+        yields = False
         try:
-            pool = self._pool
-            pooled = self._checkout(pool)
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             try:
                 return self._send(name, parameters, connection)
@@ -166,11 +167,21 @@ class Database:
             finally:
                 if connection.is_read_only:
                     self._replace(pool)
-                if connection.closed or self._draining or pool is not self._pool:
+                yields = self._yields()
+                if connection.closed or self._draining or yields or pool is not self._pool:
                     pooled.invalidate()
                 pooled.close()
         finally:
-            self._permits.release()
+            if not yields:
+                self._permits.release()
+
+    def _yields(self) -> bool:
+        """Whether the caller's connection, and its permit, are left to other workers: one of them may have got none."""
+        now = time.monotonic()
+        if not self._permits.is_short or now < self._yielded + CONNECT_RETRY:
+            return False
+        self._yielded = now
+        return self._permits.withhold(CONNECT_RETRY)
 
     def _replace(self, pool: Pool) -> None:
         """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
@@ -214,7 +225,7 @@ class Database:
         statement = self._statements[name]
         limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
         if connection.behind_pooler:
-            return READ_COMMITTED + self._limits + limit + statement.text
+            return connection.before + limit + statement.text
         if not self._settings.db_prepare:
             return limit + statement.text
         if name in connection.prepared:
@@ -223,38 +234,65 @@ class Database:
         begin = "" if connection.prepared else "DEALLOCATE ALL; "
         return f"{limit}{begin}{statement.prepare}; {statement.execute}"
 
-    def _checkout(self, pool: Pool) -> PoolProxiedConnection:
-        """A live connection of the pool; opened, and opened again, within the time that the pool has."""
+    def _checkout(self) -> tuple[Pool, PoolProxiedConnection]:
+        """A permit, and a live connection of the pool: one that is there, or one that is opened.
+
+        Where none can be opened, one request goes on trying, and the others wait in line for those that there are:
+        a server, a role or a database may allow fewer than DB_CONNECTIONS.
+        """
         give_up = time.monotonic() + min(self._settings.db_pool_timeout, self._left())
-        while True:
+        failure: Exception | None = None
+        while self._permits.acquire(give_up - time.monotonic()):
             try:
-                pooled = pool.connect()
-                if pooled.dbapi_connection.is_alive():  # type: ignore[union-attr]
-                    return pooled
-                pooled.invalidate()
-                pooled.close()
-            except (psycopg2.Error, DeadlinePassed) as error:
+                return self._connected()
+            except (psycopg2.Error, DeadlinePassed, _NoSlot) as error:
                 # Nothing was sent yet, so that another try is safe; a server that restarts is back in a moment.
-                if time.monotonic() + CONNECT_PAUSE >= give_up:
-                    log.warning("cannot connect to the database: %s", without_password(error, self._settings))
-                    raise ConnectFailed from error
-                time.sleep(CONNECT_PAUSE)
+                failure = error
+                is_last = time.monotonic() + CONNECT_PAUSE >= give_up
+                if not self._permits.withhold(CONNECT_RETRY):
+                    if not is_last:
+                        time.sleep(CONNECT_PAUSE)
+                    self._permits.release()
+                if is_last:
+                    break
+            except BaseException:
+                self._permits.release()
+                raise
+        if failure is None:
+            log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
+            raise PoolBusy
+        if isinstance(failure, _NoSlot):
+            log.warning("all %d database connections of the service are taken", self._settings.db_connections)
+            raise PoolBusy
+        log.warning("cannot connect to the database: %s", without_password(failure, self._settings))
+        raise ConnectFailed from failure
+
+    def _connected(self) -> tuple[Pool, PoolProxiedConnection]:
+        pool = self._pool
+        while True:
+            pooled = pool.connect()
+            if pooled.dbapi_connection.is_alive():  # type: ignore[union-attr]
+                return pool, pooled
+            pooled.invalidate()
+            pooled.close()
 
     def _open(self) -> Connection:
-        seconds = min(self._left(), CONNECT_TIMEOUT)
-        give_up = time.monotonic() + seconds
-        if self._slots is None:
-            connection = connect(self._settings, deadline=give_up)
-        else:
-            slot = self._slots.take(min(self._settings.db_pool_timeout, seconds))
-            if slot is None:
-                log.warning("all %d database connections of the service are taken", self._settings.db_connections)
-                raise PoolBusy
-            connection = connect(self._settings, deadline=give_up, on_close=partial(self._slots.free, slot))
+        give_up = time.monotonic() + min(self._left(), CONNECT_TIMEOUT)
+        slot = self._slots.take(CONNECT_PAUSE) if self._slots else None
+        if self._slots and slot is None:
+            raise _NoSlot
+        on_close = partial(self._slots.free, slot) if self._slots and slot is not None else None
+        connection = connect(self._settings, deadline=give_up, on_close=on_close)
         # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
         told = connection.get_parameter_status
         connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        # The server takes connections again: those who wait in line may try, too.
+        self._permits.restore()
         return connection
+
+
+class _NoSlot(Exception):
+    """Every connection of the service is taken, by this worker and the others."""
 
 
 RACED = b"raced"

@@ -6,10 +6,12 @@ import sys
 import alembic.command
 import alembic.config
 import psycopg2
+from psycopg2.extensions import parse_dsn
 from sqlalchemy import Engine, create_engine, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from taskapi.connection import PROPERTIES_SQL, misfit
 from taskapi.database_url import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
 from taskapi.logs import take_over_prints
@@ -19,8 +21,11 @@ from taskapi.settings import Settings
 ADVISORY_LOCK_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
 """One migrator at a time on a database; the number is taskapi's own, and otherwise without meaning."""
 
-LOCK_TIMEOUT_SQL = "SET LOCAL lock_timeout = '5s'"
-"""A migration that waits for a table makes everybody behind it wait, too: rather give up, and try again later."""
+LOCK_TIMEOUT_SQL = (
+    "SET LOCAL lock_timeout = '5s'; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+)
+"""A migration that waits for a table makes everybody behind it wait, too: rather give up, and try again later. Its work
+may take as long as it needs, whatever limits the role has."""
 
 COMMAND = "AUTO_MIGRATE=true python -m taskapi.migrations"
 """What brings the schema up in the environment of a service that may not do so itself."""
@@ -40,7 +45,9 @@ def engine(settings: Settings) -> Engine:
     url = libpq_url(settings)
     return create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(url, connect_timeout=15, application_name="taskapi-migrations"),
+        creator=lambda: psycopg2.connect(
+            **{"connect_timeout": 15, **parse_dsn(url)}, client_encoding="utf8", application_name="taskapi-migrations"
+        ),
         poolclass=NullPool,
     )
 
@@ -79,6 +86,14 @@ def upgrade() -> None:
 def _current(settings: Settings) -> str | None:
     """The migration that the database is at, None when it has no schema of ours."""
     with engine(settings).connect() as connection:
+        *properties, schema = connection.exec_driver_sql(f"SELECT {PROPERTIES_SQL}, current_schema()").one()
+        if problem := misfit(*properties):
+            raise MigrationError(f"The database of DATABASE_URL cannot be used: {problem}.")
+        if schema is None:
+            raise MigrationError(
+                "The database of DATABASE_URL cannot be used: no schema of its search_path exists. Create one, or run"
+                " ALTER ROLE name RESET search_path, or ALTER DATABASE name RESET search_path."
+            )
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -97,6 +112,11 @@ def _explained(error: DBAPIError, settings: Settings) -> str:
         return (
             f"The database role may not change the schema ({text}). Run `{COMMAND}` with DATABASE_URL of the tables'"
             " owner, then start again."
+        )
+    if code == "25006":
+        return (
+            f"The database is read-only, and its schema has to change ({text}). Connect to the primary, or, where"
+            " default_transaction_read_only is set for the role or the database, RESET it with ALTER ROLE or DATABASE."
         )
     if code is None:
         return f"The database of DATABASE_URL cannot be reached: {text}"
