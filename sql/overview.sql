@@ -40,15 +40,7 @@ FROM (
 -- get_task_with_history(task_id, entries)
 -- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task.
 SELECT json_build_object(
-    'task', json_build_object(
-        'id', id,
-        'title', title,
-        'description', description,
-        'is_completed', is_completed,
-        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    ),
+    'task', row_to_json(answer(tasks)),
     'history', (
         SELECT json_agg(entry)
         FROM (
