@@ -37,7 +37,7 @@ changed AS (
     INSERT INTO tasks (id, title, description, created_at, updated_at)
     SELECT id, title, description, now, now
     FROM wanted
-    RETURNING id, title, description, is_completed, created_at, updated_at, completed_at, version
+    RETURNING id, title, updated_at, version, tasks AS task
 ),
 logged AS (
     INSERT INTO task_history (
@@ -49,15 +49,7 @@ logged AS (
         'title: ''' || changed.title || '''',
         changed.updated_at,
         changed.version,
-        jsonb_build_object(
-            'id', changed.id,
-            'title', changed.title,
-            'description', changed.description,
-            'is_completed', changed.is_completed,
-            'created_at', to_char(changed.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(changed.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(changed.completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         wanted.entry
@@ -65,13 +57,13 @@ logged AS (
     JOIN wanted ON wanted.id = changed.id
     RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(snapshot ORDER BY request_entry)::text AS tasks
+SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
 FROM logged
 HAVING count(*) > 0
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(snapshot ORDER BY request_entry)::text
+    json_agg(answer(snapshot) ORDER BY request_entry)::text
 FROM earlier
 HAVING count(*) > 0;
 
@@ -95,7 +87,7 @@ seen AS MATERIALIZED (
     WHERE %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, created_at, updated_at, completed_at, version
+    SELECT id, is_completed, updated_at, version
     FROM tasks
     WHERE id = ANY (%(task_ids)s::uuid[])
       AND NOT EXISTS (SELECT FROM earlier)
@@ -132,8 +124,7 @@ changed AS (
     FROM wanted
     WHERE tasks.id = wanted.id
     RETURNING
-        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.created_at, tasks.updated_at,
-        tasks.completed_at, tasks.version, wanted.entry
+        tasks.id, tasks.title, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task, wanted.entry
 ),
 logged AS (
     INSERT INTO task_history (
@@ -142,25 +133,18 @@ logged AS (
     SELECT
         id,
         CASE WHEN is_completed THEN 'COMPLETED' ELSE 'INCOMPLETED' END,
-        CASE WHEN is_completed THEN 'is_completed: false -> true' ELSE 'is_completed: true -> false' END,
+        '''' || title || ''': is_completed: '
+            || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END,
         updated_at,
         version,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         entry
     FROM changed
     RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(snapshot ORDER BY request_entry)::text AS tasks
+SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
 FROM logged
 HAVING count(*) > 0
 UNION ALL
@@ -178,7 +162,7 @@ WHERE NOT EXISTS (SELECT FROM logged)
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(snapshot ORDER BY request_entry)::text
+    json_agg(answer(snapshot) ORDER BY request_entry)::text
 FROM earlier
 HAVING count(*) > 0;
 
@@ -202,7 +186,7 @@ seen AS MATERIALIZED (
     WHERE %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, created_at, updated_at, completed_at, version
+    SELECT id, title, updated_at, version, tasks AS task
     FROM tasks
     WHERE id = ANY (%(task_ids)s::uuid[])
       AND NOT EXISTS (SELECT FROM earlier)
@@ -225,9 +209,7 @@ changed AS (
     CROSS JOIN moment
     WHERE tasks.id = locked.id
       AND NOT EXISTS (SELECT FROM missing)
-    RETURNING
-        locked.id, locked.title, locked.description, locked.is_completed, locked.created_at, locked.updated_at,
-        locked.completed_at, locked.version, asked.place, moment.now
+    RETURNING locked.id, locked.title, locked.version, locked.task, asked.place, moment.now
 ),
 logged AS (
     INSERT INTO task_history (
@@ -239,22 +221,14 @@ logged AS (
         'title: ''' || title || '''',
         now + place * interval '1 microsecond',
         version + 1,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         place - 1
     FROM changed
     RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(snapshot ORDER BY request_entry)::text AS tasks
+SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
 FROM logged
 HAVING count(*) > 0
 UNION ALL
@@ -265,6 +239,6 @@ WHERE EXISTS (SELECT FROM missing)
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(snapshot ORDER BY request_entry)::text
+    json_agg(answer(snapshot) ORDER BY request_entry)::text
 FROM earlier
 HAVING count(*) > 0;

@@ -1,9 +1,9 @@
 -- What an agent looks at: a page of tasks in short, and one task with what happened to it lately.
 
 
--- list_tasks_page(is_completed, text, excerpt, after_is_completed, after_created_at, after_id, limit)
--- Tasks in the order of list_tasks: of one state or (null) of both, with `text` (null: any) somewhere in title or
--- description, whatever its case; those after the task with these sort keys (null: from the start). Of a description,
+-- list_tasks_page(is_completed, pattern, excerpt, after_is_completed, after_created_at, after_id, limit)
+-- Tasks in the order of list_tasks: of one state or (null) of both, with what the regular expression `pattern` (null:
+-- any) matches somewhere in title or description; those after the task with these sort keys (null: from the start). Of a description,
 -- the first `excerpt` characters.
 SELECT coalesce(json_agg(task), '[]')::text AS tasks
 FROM (
@@ -17,10 +17,10 @@ FROM (
     FROM tasks
     WHERE (%(is_completed)s::boolean IS NULL OR is_completed = %(is_completed)s::boolean)
       AND (
-          %(text)s::text IS NULL
-          -- Not LIKE: a sign such as the per cent has no meaning in what people look for.
-          OR strpos(lower(title), lower(%(text)s::text)) > 0
-          OR strpos(lower(description), lower(%(text)s::text)) > 0
+          %(pattern)s::text IS NULL
+          -- Not lower(): in a database with the locale C, it knows ASCII alone.
+          OR title ~ %(pattern)s::text
+          OR description ~ %(pattern)s::text
       )
       AND (
           %(after_id)s::uuid IS NULL
@@ -40,15 +40,7 @@ FROM (
 -- get_task_with_history(task_id, entries)
 -- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task.
 SELECT json_build_object(
-    'task', json_build_object(
-        'id', id,
-        'title', title,
-        'description', description,
-        'is_completed', is_completed,
-        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    ),
+    'task', row_to_json(answer(tasks)),
     'history', (
         SELECT json_agg(entry)
         FROM (

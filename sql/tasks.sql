@@ -12,6 +12,9 @@
 --   logged    the entry
 -- The answer is (outcome, task): written, unchanged, replayed (the key's first answer again), key_reused (the key
 -- belongs to another request), raced (run the statement again: the key's entry is there now); no row: no such task.
+--
+-- How a task looks is said once: answer(tasks) has its fields in the contract's order, and times as text. A snapshot is
+-- jsonb, which orders keys its own way: answer(jsonb) puts them back.
 
 
 -- create_task(title, description, idempotency_key, request_digest)
@@ -30,7 +33,7 @@ changed AS (
     INSERT INTO tasks (title, description, created_at, updated_at)
     SELECT %(title)s::text, %(description)s::text, now, now
     FROM wanted
-    RETURNING id, title, description, is_completed, created_at, updated_at, completed_at, version
+    RETURNING id, title, updated_at, version, tasks AS task
 ),
 logged AS (
     INSERT INTO task_history (
@@ -42,56 +45,33 @@ logged AS (
         'title: ''' || title || '''',
         updated_at,
         version,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
-    RETURNING snapshot
 )
-SELECT 'written' AS outcome, snapshot::text AS task
-FROM logged
+SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+FROM changed
 UNION ALL
-SELECT CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END, snapshot::text
+SELECT
+    CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END,
+    row_to_json(answer(snapshot))::text
 FROM earlier;
 
 
 -- list_tasks()
 -- Every task as one JSON array: incomplete first, then the newest first.
-SELECT coalesce(json_agg(task), '[]')::text AS tasks
+SELECT coalesce(json_agg(answer(task)), '[]')::text AS tasks
 FROM (
-    SELECT
-        id,
-        title,
-        description,
-        is_completed,
-        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-        to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS updated_at,
-        to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS completed_at
+    SELECT tasks AS task
     FROM tasks
-    -- Qualified, because the bare name would be the text above, which no index holds.
-    ORDER BY tasks.is_completed, tasks.created_at DESC, tasks.id
-) AS task;
+    ORDER BY is_completed, created_at DESC, id
+) AS listed;
 
 
 -- get_task(task_id)
 -- One task; no row when there is none.
-SELECT json_build_object(
-    'id', id,
-    'title', title,
-    'description', description,
-    'is_completed', is_completed,
-    'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-)::text AS task
+SELECT row_to_json(answer(tasks))::text AS task
 FROM tasks
 WHERE id = %(task_id)s::uuid;
 
@@ -112,7 +92,7 @@ seen AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM earlier)
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, created_at, updated_at, completed_at, version
+    SELECT id, title, description, updated_at, version, tasks AS task
     FROM tasks
     WHERE id = %(task_id)s::uuid
       AND NOT EXISTS (SELECT FROM earlier)
@@ -139,8 +119,8 @@ changed AS (
     WHERE tasks.id = wanted.id
       AND (wanted.title, wanted.description) IS DISTINCT FROM (wanted.old_title, wanted.old_description)
     RETURNING
-        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.created_at, tasks.updated_at,
-        tasks.completed_at, tasks.version, wanted.old_title, wanted.old_description
+        tasks.id, tasks.title, tasks.description, tasks.updated_at, tasks.version, tasks AS task,
+        wanted.old_title, wanted.old_description
 ),
 logged AS (
     INSERT INTO task_history (
@@ -166,45 +146,30 @@ logged AS (
         ),
         updated_at,
         version,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
-    RETURNING snapshot
 )
-SELECT 'written' AS outcome, snapshot::text AS task
-FROM logged
+SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+FROM changed
 UNION ALL
 SELECT
     CASE
         WHEN %(idempotency_key)s::text IS NOT NULL AND version IS DISTINCT FROM (SELECT version FROM seen) THEN 'raced'
         ELSE 'unchanged'
     END,
-    jsonb_build_object(
-        'id', id,
-        'title', title,
-        'description', description,
-        'is_completed', is_completed,
-        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    )::text
+    row_to_json(answer(task))::text
 FROM locked
-WHERE NOT EXISTS (SELECT FROM logged)
+WHERE NOT EXISTS (SELECT FROM changed)
 UNION ALL
 SELECT 'raced', NULL
 FROM seen
 WHERE NOT EXISTS (SELECT FROM locked)
 UNION ALL
-SELECT CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END, snapshot::text
+SELECT
+    CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END,
+    row_to_json(answer(snapshot))::text
 FROM earlier;
 
 
@@ -224,7 +189,7 @@ seen AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM earlier)
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, created_at, updated_at, completed_at, version
+    SELECT id, is_completed, updated_at, version, tasks AS task
     FROM tasks
     WHERE id = %(task_id)s::uuid
       AND NOT EXISTS (SELECT FROM earlier)
@@ -246,9 +211,7 @@ changed AS (
         version = wanted.version
     FROM wanted
     WHERE tasks.id = wanted.id
-    RETURNING
-        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.created_at, tasks.updated_at,
-        tasks.completed_at, tasks.version
+    RETURNING tasks.id, tasks.title, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task
 ),
 logged AS (
     INSERT INTO task_history (
@@ -257,48 +220,34 @@ logged AS (
     SELECT
         id,
         CASE WHEN is_completed THEN 'COMPLETED' ELSE 'INCOMPLETED' END,
-        CASE WHEN is_completed THEN 'is_completed: false -> true' ELSE 'is_completed: true -> false' END,
+        '''' || title || ''': is_completed: '
+            || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END,
         updated_at,
         version,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
-    RETURNING snapshot
 )
-SELECT 'written' AS outcome, snapshot::text AS task
-FROM logged
+SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+FROM changed
 UNION ALL
 SELECT
     CASE
         WHEN %(idempotency_key)s::text IS NOT NULL AND version IS DISTINCT FROM (SELECT version FROM seen) THEN 'raced'
         ELSE 'unchanged'
     END,
-    jsonb_build_object(
-        'id', id,
-        'title', title,
-        'description', description,
-        'is_completed', is_completed,
-        'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-    )::text
+    row_to_json(answer(task))::text
 FROM locked
-WHERE NOT EXISTS (SELECT FROM logged)
+WHERE NOT EXISTS (SELECT FROM changed)
 UNION ALL
 SELECT 'raced', NULL
 FROM seen
 WHERE NOT EXISTS (SELECT FROM locked)
 UNION ALL
-SELECT CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END, snapshot::text
+SELECT
+    CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END,
+    row_to_json(answer(snapshot))::text
 FROM earlier;
 
 
@@ -318,7 +267,7 @@ seen AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM earlier)
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, created_at, updated_at, completed_at, version
+    SELECT id, title, updated_at, version, tasks AS task
     FROM tasks
     WHERE id = %(task_id)s::uuid
       AND NOT EXISTS (SELECT FROM earlier)
@@ -328,9 +277,7 @@ changed AS (
     DELETE FROM tasks
     USING locked
     WHERE tasks.id = locked.id
-    RETURNING
-        locked.id, locked.title, locked.description, locked.is_completed, locked.created_at, locked.updated_at,
-        locked.completed_at, locked.version
+    RETURNING locked.id, locked.title, locked.updated_at, locked.version, locked.task
 ),
 logged AS (
     INSERT INTO task_history (
@@ -342,26 +289,19 @@ logged AS (
         'title: ''' || title || '''',
         greatest(clock_timestamp(), updated_at + interval '1 microsecond'),
         version + 1,
-        jsonb_build_object(
-            'id', id,
-            'title', title,
-            'description', description,
-            'is_completed', is_completed,
-            'created_at', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'updated_at', to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'completed_at', to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        ),
+        to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
-    RETURNING snapshot
 )
-SELECT 'written' AS outcome, snapshot::text AS task
-FROM logged
+SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+FROM changed
 UNION ALL
 SELECT 'raced', NULL
 FROM seen
 WHERE NOT EXISTS (SELECT FROM locked)
 UNION ALL
-SELECT CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END, snapshot::text
+SELECT
+    CASE WHEN request_digest = %(request_digest)s::bytea THEN 'replayed' ELSE 'key_reused' END,
+    row_to_json(answer(snapshot))::text
 FROM earlier;

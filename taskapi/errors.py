@@ -63,7 +63,7 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 
 class SchemaMismatch(DatabaseUnavailable):
-    """The database's schema is not the one that this version of taskapi needs. Nothing was written."""
+    """The database's schema is not this version's: run the migrations of taskapi. Nothing was written."""
 
     retry_after = 5
 

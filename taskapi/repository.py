@@ -8,7 +8,14 @@ from uuid import UUID
 
 import orjson
 
-from taskapi.errors import AnswerLost, IdempotencyKeyReused, OutcomeUnknown, ReadOnly, TaskNotFound
+from taskapi.errors import (
+    AnswerLost,
+    IdempotencyKeyReused,
+    OutcomeUnknown,
+    ReadOnly,
+    SchemaMismatch,
+    TaskNotFound,
+)
 
 BIGGEST = 2**63 - 1
 """Postgres' largest bigint. No history has more entries."""
@@ -113,7 +120,7 @@ class Repository:
         row = self._read(
             "list_tasks_page",
             is_completed=is_completed,
-            text=text,
+            pattern=None if text is None else _any_case(text),
             excerpt=excerpt,
             after_is_completed=after_is_completed,
             after_created_at=after_created_at,
@@ -144,10 +151,18 @@ class Repository:
         return cast(bytes, self._read("weekly_stats", at=at)[0])
 
     def schema_version(self) -> str:
-        """The migration that the database's schema is at. Raises ReadOnly where the server takes no writes."""
-        version, is_read_only = self._read("schema_version")
+        """The migration that the database's schema is at.
+
+        Raises ReadOnly where the server takes no writes, SchemaMismatch where a table is missing.
+        """
+        version, is_read_only, missing = self._read("schema_version")
         if is_read_only:
             raise ReadOnly
+        if missing:
+            raise SchemaMismatch(
+                f"The database has no table {missing.decode()}, though its schema is at {version.decode()}: restore it"
+                " from a backup."
+            )
         return cast(bytes, version).decode()
 
     def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
@@ -177,6 +192,20 @@ class Repository:
 def _array(ids: list[UUID]) -> str:
     """The ids as Postgres writes an array: psycopg2 would make it an array of text."""
     return f"{{{','.join(map(str, ids))}}}"
+
+
+def _any_case(text: str) -> str:
+    """A regular expression of Postgres' that finds `text` whatever its case, in every locale.
+
+    Each character stands for itself and for its other cases, as a number: none has a meaning of its own.
+    """
+    return "".join("[" + "".join(rf"\U{ord(case):08x}" for case in _cases(character)) + "]" for character in text)
+
+
+def _cases(character: str) -> list[str]:
+    """The character in its cases, those of one character each: ß, whose upper case is SS, has no other."""
+    upper, lower = character.upper(), character.lower()
+    return sorted({case for case in (character, upper, lower, upper.lower(), lower.upper()) if len(case) == 1})
 
 
 def _digest(operation: str, asked: dict[str, Any]) -> bytes:

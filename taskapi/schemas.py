@@ -21,10 +21,21 @@ PAGE_SIZE = 10
 MAX_PAGE_SIZE = 100
 
 STORABLE = r"^[^\u0000]*$"
-STORABLE_AND_NOT_BLANK = r"^[^\u0000]*([^\s\u0000\u001c-\u001f\u0085]|\ufeff)[^\u0000]*$"
-"""What str.strip() leaves something of. Of \\s, JavaScript's engine has another idea than Python's; so those in which
-they differ are named. U+2028 and U+2029 are not: a generator of clients writes them into a pattern as line ends."""
-NOT_BLANK = "Must have a character that is not white space."
+BLANK = (
+    r"\s\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
+    r"\u202a-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+)
+"""The characters that show nothing, as the inside of a regular expression's brackets. Of Unicode's first plane, all
+that are White_Space, control characters or Default_Ignorable_Code_Point, the marks of interlinear annotations (U+FFF9
+to U+FFFB), and the blank of Braille (U+2800).
+
+The trigger of the table `tasks` has the same. No character beyond the first plane is one of them: there, patterns of
+JavaScript mean two different things. \\s is for U+2028 and U+2029, which a generator of clients, where they are named,
+writes into a pattern as line ends; all others in which the engines' \\s differ are named."""
+
+VISIBLE = re.compile(f"[^{BLANK}]")
+STORABLE_AND_VISIBLE = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
+MUST_SHOW = "Must have a visible character."
 
 UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_KEY = 255
@@ -43,7 +54,7 @@ class Text(fields.String):
         "null": "must not be null",
         "invalid": "must be a string",
         "too_long": "must have at most {longest} characters",
-        "blank": "must not be empty or only white space",
+        "blank": "must have a visible character",
         "unstorable": "must not contain U+0000 or lone surrogates",
     }
 
@@ -52,7 +63,7 @@ class Text(fields.String):
         self.longest = longest
         self.blank = blank
         # For the documentation only: the rules themselves are checked below.
-        rules = {"pattern": STORABLE} if blank else {"pattern": STORABLE_AND_NOT_BLANK, "minLength": 1}
+        rules = {"pattern": STORABLE} if blank else {"pattern": STORABLE_AND_VISIBLE, "minLength": 1}
         self.metadata = {"maxLength": longest, **rules, **self.metadata}
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:
@@ -60,7 +71,7 @@ class Text(fields.String):
             raise self.make_error("invalid")
         if len(value) > self.longest:
             raise self.make_error("too_long", longest=self.longest)
-        if not self.blank and not value.strip():
+        if not self.blank and not VISIBLE.search(value):
             raise self.make_error("blank")
         if "\0" in value or (not value.isascii() and re.search("[\ud800-\udfff]", value)):
             raise self.make_error("unstorable")
@@ -123,7 +134,7 @@ class TaskCreateSchema(Strict):
     """A new task."""
 
     title = Text(
-        longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": f"{NOT_BLANK} Stored as sent."}
+        longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": f"{MUST_SHOW} Stored as sent."}
     )
     # A function: a `default` in the document makes generators of clients demand the field.
     description = Text(longest=DESCRIPTION_LENGTH, allow_none=True, load_default=lambda: None)
@@ -132,7 +143,7 @@ class TaskCreateSchema(Strict):
 class TaskUpdateSchema(Strict):
     """What to change: the title, the description or both."""
 
-    title = Text(longest=TITLE_LENGTH, blank=False, metadata={"description": f"{NOT_BLANK} Absent: stays as it is."})
+    title = Text(longest=TITLE_LENGTH, blank=False, metadata={"description": f"{MUST_SHOW} Absent: stays as it is."})
     description = Text(
         longest=DESCRIPTION_LENGTH, allow_none=True, metadata={"description": "Absent: stays as it is; null: cleared."}
     )

@@ -188,7 +188,7 @@ async def _set_completed(pool: asyncpg.Pool, task_id: UUID, *, is_completed: boo
             now = rules.moment_after(task.updated_at)
             row = await connection.fetchrow(SET_COMPLETED, task_id, is_completed, now if is_completed else None, now)
             task = TaskOut.model_validate(dict(row))
-            await _log(connection, task, *rules.completion_told(is_completed), version=version + 1)
+            await _log(connection, task, *rules.completion_told(task.title, is_completed), version=version + 1)
     return task
 
 

@@ -172,7 +172,7 @@ def _set_completed(task_id: UUID, *, is_completed: bool) -> Task:
         task.updated_at = rules.moment_after(task.updated_at)
         task.completed_at = task.updated_at if is_completed else None
         task.version += 1
-        session.add(_entry(task, *rules.completion_told(is_completed)))
+        session.add(_entry(task, *rules.completion_told(task.title, is_completed)))
         session.commit()
     return task
 

@@ -42,11 +42,11 @@ def changes_told(title: str, description: str | None, changes: dict[str, Any]) -
     return "; ".join(told)
 
 
-def completion_told(is_completed: bool) -> tuple[ActionType, str]:
+def completion_told(title: str, is_completed: bool) -> tuple[ActionType, str]:
     """The action of a task that was completed or reopened, and what the history says of it."""
     if is_completed:
-        return "COMPLETED", "is_completed: false -> true"
-    return "INCOMPLETED", "is_completed: true -> false"
+        return "COMPLETED", f"'{title}': is_completed: false -> true"
+    return "INCOMPLETED", f"'{title}': is_completed: true -> false"
 
 
 def pagination(total_count: int, limit: int, offset: int) -> dict[str, int | bool]:

@@ -213,8 +213,8 @@ def test_complete_and_reopen(client: httpx.Client, task: dict[str, Any]) -> None
     assert data_of(client.get(path(task))) == reopened
     assert [entry["timestamp"] for entry in entries_of(client, task)[:2]] == [reopened["updated_at"], now]
     assert told_of(client, task) == [
-        ("INCOMPLETED", "is_completed: true -> false"),
-        ("COMPLETED", "is_completed: false -> true"),
+        ("INCOMPLETED", "'Buy milk': is_completed: true -> false"),
+        ("COMPLETED", "'Buy milk': is_completed: false -> true"),
         ("CREATED", "title: 'Buy milk'"),
     ]
 

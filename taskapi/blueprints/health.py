@@ -5,7 +5,7 @@ from flask import Response
 
 from taskapi import __version__
 from taskapi.errors import SchemaMismatch
-from taskapi.migrations import head
+from taskapi.migrations import COMMAND, head
 from taskapi.schemas import HealthAnswerSchema, ReadyAnswerSchema
 from taskapi.web import examples
 from taskapi.web.blueprint import Blueprint
@@ -33,10 +33,13 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Tell whether the service can serve
 
-    The database answers, takes writes, and has the schema that this version needs; else 503, with the reason. Never
-    needs a token.
+    The database answers, takes writes, and has the tables and the schema that this version needs; else 503, with the
+    reason. Never needs a token.
     """
     current = health.repository.schema_version()
     if current != HEAD:
-        raise SchemaMismatch(f"The database's schema is at {current}, and this version of taskapi needs {HEAD}.")
+        raise SchemaMismatch(
+            f"The database's schema is at {current}, and this version of taskapi needs {HEAD}: run `{COMMAND}`, or"
+            " deploy the version that knows it."
+        )
     return success(orjson.dumps({"status": "ready", "schema": current}))

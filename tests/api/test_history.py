@@ -79,8 +79,8 @@ def test_descriptions_say_what_changed(client: httpx.Client, create: Create, ent
         "title: 'Buy' -> 'Buy milk'",
         "description: 'Two litres' -> 'Three litres'",
         "title: 'Buy milk' -> 'It's \"milk\"'; description: 'Three litres' -> none",
-        "is_completed: false -> true",
-        "is_completed: true -> false",
+        "'It's \"milk\"': is_completed: false -> true",
+        "'It's \"milk\"': is_completed: true -> false",
         "title: 'It's \"milk\"'",
     ]
 

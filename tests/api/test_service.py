@@ -161,21 +161,21 @@ def test_an_answer_that_is_lost_after_the_write_says_so(
 
 @pytest.mark.parametrize("version", ["0000", "9999"])
 def test_another_schema_is_not_ready(own_client: httpx.Client, own_sql: Sql, version: str) -> None:
-    own_sql.execute("UPDATE alembic_version SET version_num = %s", (version,))
+    own_sql.execute("UPDATE taskapi_version SET version_num = %s", (version,))
     try:
         error = assert_unavailable(own_client.get("/health/ready"))
         assert version in error
         assert head() in error
     finally:
-        own_sql.execute("UPDATE alembic_version SET version_num = %s", (head(),))
+        own_sql.execute("UPDATE taskapi_version SET version_num = %s", (head(),))
 
 
 def test_no_schema_is_not_ready(own_client: httpx.Client, own_sql: Sql) -> None:
-    own_sql.execute("ALTER TABLE alembic_version RENAME TO elsewhere")
+    own_sql.execute("ALTER TABLE taskapi_version RENAME TO elsewhere")
     try:
         assert "schema" in assert_unavailable(own_client.get("/health/ready"))
     finally:
-        own_sql.execute("ALTER TABLE elsewhere RENAME TO alembic_version")
+        own_sql.execute("ALTER TABLE elsewhere RENAME TO taskapi_version")
 
 
 def test_a_table_that_is_missing_is_503(own_client: httpx.Client, own_sql: Sql) -> None:

@@ -99,7 +99,7 @@ def test_auto_migrate_off_and_no_schema(tmp_path: Path, empty_database_url: str)
 
 @pytest.mark.parametrize("auto_migrate", ["true", "false"])
 def test_a_schema_of_a_newer_version(tmp_path: Path, database_url: str, sql: Sql, auto_migrate: str) -> None:
-    sql.execute("UPDATE alembic_version SET version_num = '9999'")
+    sql.execute("UPDATE taskapi_version SET version_num = '9999'")
     line = refused(tmp_path, PORT=str(free_port()), DATABASE_URL=database_url, AUTO_MIGRATE=auto_migrate)
     assert "9999" in line
 

@@ -174,8 +174,8 @@ FORBIDDEN = {
         "CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz'",
         "CREATE SCHEMA mine",
         "ALTER SCHEMA public RENAME TO elsewhere",
-        "UPDATE alembic_version SET version_num = '0000'",
-        "DELETE FROM alembic_version",
+        "UPDATE taskapi_version SET version_num = '0000'",
+        "DELETE FROM taskapi_version",
     ],
     "others' rights": [
         f"SET ROLE {OWNER}",
@@ -235,7 +235,7 @@ def test_the_role_has_what_it_needs_and_nothing_else(
     assert granted == {
         *(("tasks", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("task_history", right) for right in ("SELECT", "INSERT")),
-        ("alembic_version", "SELECT"),
+        ("taskapi_version", "SELECT"),
     }
     assert (owned, role, memberships) == (0, [(False,) * 5], 0)
     forbidden = sum(map(len, FORBIDDEN.values()))

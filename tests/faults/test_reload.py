@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.envelope import data_of
-from tests.support.migrating import NEXT_MIGRATION, next_version
+from tests.support.migrating import NEXT, NEXT_MIGRATION, next_version
 from tests.support.service import ROOT, Service
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -30,7 +30,9 @@ def code(tmp_path: Path) -> Path:
 
 
 def migration(code: Path) -> Path:
-    return next(code.glob("alembic/versions/*colour.py"), code / "alembic" / "versions" / "0002_tasks_have_a_colour.py")
+    return next(
+        code.glob("alembic/versions/*colour.py"), code / "alembic" / "versions" / f"{NEXT}_tasks_have_a_colour.py"
+    )
 
 
 def version(service: Service) -> str:

@@ -44,7 +44,7 @@ def test_create_one_and_many(agent: Agent) -> None:
 def test_create_all_or_none(agent: Agent, module_sql: Sql) -> None:
     before = state(module_sql)
     refusal = agent.refusal("create_tasks", tasks=[{"title": "good"}, {"title": " "}, {"name": "x"}])
-    assert "tasks[1].title: must not be empty" in refusal
+    assert "tasks[1].title: must have a visible character" in refusal
     assert "tasks[2].title: is required" in refusal
     assert "tasks[2].name: is not known here" in refusal
     assert "Nothing was written" in refusal
@@ -183,14 +183,14 @@ def test_a_task_that_does_not_exist(agent: Agent) -> None:
         ("list_tasks", {"limit": 2.5}, "limit: must be a whole number"),
         ("list_tasks", {"state": "done"}, "state: must be one of open, completed, all"),
         ("list_tasks", {"cursor": "bm90IGEgY3Vyc29y"}, "cursor: must be a next_cursor"),
-        ("list_tasks", {"text": " "}, "text: must not be empty"),
+        ("list_tasks", {"text": " "}, "text: must have a visible character"),
         ("create_tasks", {}, "tasks: is required"),
         ("create_tasks", {"tasks": None}, "tasks: is required"),
         ("create_tasks", {"tasks": ""}, "tasks: must be an array"),
         ("create_tasks", {"tasks": [None]}, "tasks[0]: must not be null"),
         ("create_tasks", {"tasks": ["x"]}, "tasks[0]: must be a JSON object"),
         ("create_tasks", {"tasks": [{"title": 5}]}, "tasks[0].title: must be a string"),
-        ("create_tasks", {"tasks": [{"title": ""}]}, "tasks[0].title: must not be empty"),
+        ("create_tasks", {"tasks": [{"title": ""}]}, "tasks[0].title: must have a visible character"),
         (
             "create_tasks",
             {"tasks": [{"title": "x"}], "operation_id": "é"},

@@ -61,7 +61,7 @@ def test_a_first_run_that_lost_a_race_for_its_key_finds_the_key(repository: Repo
 @pytest.mark.parametrize(
     "migration",
     [
-        "ALTER TABLE alembic_version ALTER version_num TYPE text",
+        "ALTER TABLE taskapi_version ALTER version_num TYPE text",
         "ALTER TABLE tasks ALTER title TYPE varchar(300), ALTER description TYPE varchar",
         "ALTER TABLE tasks ADD COLUMN colour text; DROP INDEX tasks_list",
     ],

@@ -105,12 +105,12 @@ def arguments(big: Sql) -> dict[str, Any]:
         "is_completed": True,
         "limit": 10,
         "offset": 1000,
+        "pattern": None,
         "request_digest": b"digest",
         "sets_description": True,
         "task_id": ids[0],
         "task_ids": f"{{{','.join(ids)}}}",
         "tasks": '[{"title": "x", "description": null}]',
-        "text": None,
         "title": "Task",
     }
 

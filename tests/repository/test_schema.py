@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 
 from taskapi import migrations
 from tests.support.environment import environment_of
-from tests.support.migrating import alembic, migrate, next_version, run, schema
+from tests.support.migrating import NEXT, alembic, migrate, next_version, run, schema
 from tests.support.service import ROOT
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -49,7 +49,7 @@ def test_up_down_and_up_again_is_the_same_schema(empty_database_url: str) -> Non
     first = schema(empty_database_url)
     alembic("downgrade", "base", url=empty_database_url)
     with Sql(empty_database_url) as sql:
-        sql.execute("DROP TABLE alembic_version")
+        sql.execute("DROP TABLE taskapi_version")
     assert schema(empty_database_url) == nothing
     alembic("upgrade", "head", url=empty_database_url)
     assert schema(empty_database_url) == first
@@ -78,7 +78,7 @@ def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url:
     with Sql(empty_database_url) as sql:
         sql.execute(script.stdout)
         sql.execute("CREATE EXTENSION pg_stat_statements")
-        assert sql.value("SELECT version_num FROM alembic_version") == migrations.head()
+        assert sql.value("SELECT version_num FROM taskapi_version") == migrations.head()
     assert schema(empty_database_url) == schema(template_url)
 
 
@@ -101,7 +101,7 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
             output, errors = migrator.communicate()
             assert migrator.returncode == 0, errors
             assert output.startswith("The database's schema was brought from nothing to ")
-        assert sql.rows("SELECT version_num FROM alembic_version") == [(migrations.head(),)]
+        assert sql.rows("SELECT version_num FROM taskapi_version") == [(migrations.head(),)]
         sql.execute("CREATE EXTENSION pg_stat_statements")
     assert schema(empty_database_url) == schema(template_url)
 
@@ -147,7 +147,7 @@ def test_what_is_advised_works_where_the_service_may_not_migrate(page: str, empt
 def test_a_schema_that_is_behind_stops_the_start(database_url: str, tmp_path: Path) -> None:
     before = schema(database_url)
     sentence = refusal(migrate(database_url, code=next_version(tmp_path), AUTO_MIGRATE="false"))
-    assert "is at 0001, this version of taskapi needs 0002, and AUTO_MIGRATE is off" in sentence
+    assert f"is at {migrations.head()}, this version of taskapi needs {NEXT}, and AUTO_MIGRATE is off" in sentence
     assert schema(database_url) == before
 
 
@@ -156,7 +156,7 @@ def test_a_schema_that_is_ahead_stops_the_start(database_url: str, tmp_path: Pat
     before = schema(database_url)
     for auto_migrate in ("true", "false"):
         sentence = refusal(migrate(database_url, AUTO_MIGRATE=auto_migrate))
-        assert "is at 0002, which this version of taskapi does not know" in sentence
+        assert f"is at {NEXT}, which this version of taskapi does not know" in sentence
         assert "Deploy a newer taskapi, or connect to another database" in sentence
     assert schema(database_url) == before
 
@@ -173,7 +173,10 @@ def test_a_locked_table_makes_it_give_up_and_change_nothing(database_url: str, s
     assert "A table stayed locked for longer than a migration may wait" in sentence
     assert "Nothing was changed; start again." in sentence
     assert schema(database_url) == before
-    assert migrate(database_url, code=code).stdout == "The database's schema was brought from 0001 to 0002.\n"
+    assert (
+        migrate(database_url, code=code).stdout
+        == f"The database's schema was brought from {migrations.head()} to {NEXT}.\n"
+    )
 
 
 def test_a_role_without_the_right_is_told_who_has_it(

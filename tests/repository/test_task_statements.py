@@ -170,8 +170,8 @@ def test_complete_and_reopen(task_id: UUID, shared_repository: Repository, entri
     assert stored(shared_repository, task_id) == again
     assert before["updated_at"] < moment < again["updated_at"]
     assert entries(task_id)[1:] == [
-        ("COMPLETED", "is_completed: false -> true", moment),
-        ("INCOMPLETED", "is_completed: true -> false", again["updated_at"]),
+        ("COMPLETED", "'Buy': is_completed: false -> true", moment),
+        ("INCOMPLETED", "'Buy': is_completed: true -> false", again["updated_at"]),
     ]
 
 

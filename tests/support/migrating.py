@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 
 from taskapi.embedded import _find_binaries
+from taskapi.migrations import head
 from tests.support.environment import environment_of
 from tests.support.service import ROOT
 
-NEXT_MIGRATION = '''"""Tasks have a colour"""
+NEXT = f"{int(head()) + 1:04}"
+"""The migration that `next_version` has, and this code has not."""
+
+NEXT_MIGRATION = f'''"""Tasks have a colour"""
 
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{head()}"
 branch_labels = None
 depends_on = None
 
@@ -58,7 +62,7 @@ def next_version(folder: Path) -> Path:
     for name in ("taskapi", "alembic", "sql"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "alembic.ini", folder)
-    (folder / "alembic" / "versions" / "0002_tasks_have_a_colour.py").write_text(NEXT_MIGRATION)
+    (folder / "alembic" / "versions" / f"{NEXT}_tasks_have_a_colour.py").write_text(NEXT_MIGRATION)
     return folder
 
 
