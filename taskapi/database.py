@@ -63,6 +63,9 @@ so that those who met do not meet again."""
 REPLACEMENT_PAUSE = 1.0
 """Seconds between two replacements of the pool: a database that stays read-only is not flooded with new connections."""
 
+LARGE = 8 * 1024 * 1024
+"""Bytes of one value after which a connection is replaced: libpq never gives back the memory that it received it in."""
+
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 """Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
 
@@ -159,8 +162,11 @@ class Database:
         yields = False
         try:
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
+            is_bloated = False
             try:
-                return self._send(name, parameters, connection)
+                row = self._send(name, parameters, connection)
+                is_bloated = row is not None and any(type(value) is bytes and len(value) > LARGE for value in row)
+                return row
             except ReadOnly:
                 connection.is_read_only = True
                 raise
@@ -168,7 +174,8 @@ class Database:
                 if connection.is_read_only:
                     self._replace(pool)
                 yields = self._yields()
-                if connection.closed or self._draining or yields or pool is not self._pool:
+                leaves = self._draining or yields or is_bloated or pool is not self._pool
+                if connection.closed or leaves:
                     pooled.invalidate()
                 pooled.close()
         finally:

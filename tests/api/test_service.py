@@ -183,6 +183,9 @@ def test_a_table_that_is_missing_is_503(own_client: httpx.Client, own_sql: Sql) 
     try:
         for method, path in (READS[0], READS[1], *WRITES):
             assert "schema" in assert_unavailable(request(own_client, method, path))
+        error = assert_unavailable(own_client.get("/health/ready"))
+        assert "has no table tasks, " in error
+        assert "restore it from a backup" in error
     finally:
         own_sql.execute("ALTER TABLE elsewhere RENAME TO tasks")
 

@@ -32,7 +32,7 @@ AS_SENT = {
     "composed": "\u00e9 and e\u0301, \u212b and \u00c5",
     "control characters": "\x01\x08\x1b[31m\x7f\x85",
     "unassigned and private": "\U000e0001\ue000\ufffe\uffff\U0010ffff",
-    "zero width": "\u200b\ufeff\u2060",
+    "zero width": "x\u200b\ufeff\u2060",
     "null, as a word": "null",
     "a number, as text": "1e999",
     "JSON": '{"title": "x", "a": [1, null]}',

@@ -1,12 +1,15 @@
-"""The CHECKs of tasks: the database itself refuses what the contract does not allow, whoever writes."""
+"""The rules of tasks: the database itself refuses what the contract does not allow, whoever writes."""
 
+import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from uuid import uuid4
 
 import psycopg2
 import pytest
 
+from taskapi.schemas import VISIBLE
 from tests.support.sql import Sql
 
 DEFAULTS = {
@@ -42,7 +45,6 @@ TAKEN = {
     "255 characters": {"title": "x" * 255},
     "255 emoji": {"title": "🎉" * 255},
     "white space around text": {"title": "\n x \t"},
-    "a zero-width space is no white space": {"title": "\u200b"},
     "no description": {"description": None},
     "an empty description": {"description": ""},
     "5000 emoji": {"description": "🎉" * 5000},
@@ -51,7 +53,6 @@ TAKEN = {
 
 REFUSED = {
     "no title": ({"title": None}, psycopg2.errors.NotNullViolation, "title"),
-    "an empty title": ({"title": ""}, psycopg2.errors.CheckViolation, "tasks_title_not_blank"),
     "256 characters": ({"title": "x" * 256}, psycopg2.errors.CheckViolation, "tasks_title_length"),
     "256 emoji": ({"title": "🎉" * 256}, psycopg2.errors.CheckViolation, "tasks_title_length"),
     "5001 characters": ({"description": "x" * 5001}, psycopg2.errors.CheckViolation, "tasks_description_length"),
@@ -86,17 +87,65 @@ def test_refused(values: dict[str, object], error: type[psycopg2.Error], name: s
         insert(sql, **values)
 
 
-def test_white_space_is_what_python_takes_for_white_space(sql: Sql) -> None:
-    # U+0000 and surrogates are not text to Postgres.
-    characters = [chr(code) for code in range(1, 0x10000) if not 0xD800 <= code <= 0xDFFF]
-    space = [character for character in characters if character.isspace()]
-    assert not any(chr(code).isspace() for code in range(0x10000, sys.maxunicode + 1))
-    blank = sql.value("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'tasks_title_not_blank'")
-    # The constraint itself, tried on each character.
+BLANK = {
+    "nothing": "",
+    "a space": " ",
+    "a zero-width space": "\u200b",
+    "a byte order mark": "\ufeff",
+    "a soft hyphen": "\u00ad",
+    "fillers": "\u115f\u1160\u3164\uffa0",
+    "Braille": "\u2800",
+    "variation selectors": "\ufe00\ufe0f",
+    "control characters": "\x01\x1f\x7f\x85",
+    "joiners and marks of direction": "\u200c\u200d\u200e\u202e\u2060\u2066",
+}
+
+
+def create(sql: Sql, title: str) -> None:
+    """A task and its entry, in one transaction: when it ends, the triggers look."""
+    with sql.transaction():
+        row = sql.value(
+            "INSERT INTO tasks (title, created_at, updated_at) VALUES (%s, now(), now()) RETURNING id", (title,)
+        )
+        sql.execute(
+            "INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)"
+            " VALUES (%s, 'CREATED', '', now(), 1, '{}')",
+            (row,),
+        )
+
+
+@pytest.mark.parametrize("title", BLANK.values(), ids=BLANK)
+def test_a_title_that_shows_nothing(title: str, sql: Sql) -> None:
+    assert not VISIBLE.search(title)
+    with pytest.raises(psycopg2.errors.CheckViolation) as refused:
+        create(sql, title)
+    assert refused.value.diag.constraint_name == "tasks_title_visible"
+
+
+def test_python_and_the_database_agree_on_what_shows_nothing(sql: Sql) -> None:
+    function = sql.value("SELECT prosrc FROM pg_proc WHERE proname = 'tasks_require_entry'")
+    found = re.search(r"title !~ ('[^']*'\s*'[^']*')", function)
+    assert found
+    # The trigger's own expression, tried on each character. U+0000 and surrogates are not text to Postgres.
     refused = sql.rows(
-        f"SELECT title FROM unnest(%s) AS title WHERE NOT ({blank.removeprefix('CHECK ')})", (characters,)
+        "SELECT code FROM generate_series(1, 1114111) AS code"
+        f" WHERE NOT code BETWEEN 55296 AND 57343 AND chr(code) !~ {found[1]} ORDER BY code"
     )
-    assert [title for (title,) in refused] == space
+    characters = [code for code in range(1, sys.maxunicode + 1) if not 0xD800 <= code <= 0xDFFF]
+    assert [code for (code,) in refused] == [code for code in characters if not VISIBLE.search(chr(code))]
+
+
+def test_what_shows_nothing_has_no_letter_and_all_white_space() -> None:
+    blank = [character for character in map(chr, range(sys.maxunicode + 1)) if not VISIBLE.search(character)]
+    # Of the fillers, Unicode says that they are letters, of Braille's blank that it is a symbol; of 034F, 17B4 and 180B
+    # to 180F and the variation selectors that they are marks; U+2065 and U+FFF0 to U+FFF8 are not assigned yet.
+    kinds = {unicodedata.category(character) for character in blank}
+    assert kinds == {"Cc", "Cf", "Cn", "Lo", "Mn", "So", "Zl", "Zp", "Zs"}
+    named = "".join(c for c in blank if unicodedata.category(c) in ("Lo", "So"))
+    assert named == "\u115f\u1160\u2800\u3164\uffa0"
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if character.isspace() or unicodedata.category(character) == "Cc":
+            assert character in blank
 
 
 def test_an_id_is_made_by_the_database(sql: Sql) -> None:

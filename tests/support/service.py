@@ -150,7 +150,7 @@ def _command(process: int) -> bytes:
         return b""
 
 
-_reserved: deque[socket.socket] = deque(maxlen=64)
+_reserved: deque[socket.socket] = deque()
 
 
 def free_port() -> int:
@@ -163,6 +163,8 @@ def free_port() -> int:
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.bind(("127.0.0.1", 0))
     _reserved.append(reserved)
+    if len(_reserved) > 64:
+        _reserved.popleft().close()
     return int(reserved.getsockname()[1])
 
 

@@ -14,7 +14,7 @@ class Standby(Server):
 
     def start(self) -> None:
         self.embedded.folder.mkdir()
-        self._primary._own(self.embedded.folder)
+        self._primary._identity.own(self.embedded.folder)
         done = self._primary._call(
             "pg_basebackup",
             f"--dbname={self._primary.url}",

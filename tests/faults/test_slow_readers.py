@@ -1,0 +1,48 @@
+"""Clients that take a large answer slowly cost a worker the answers that they are being sent, and nothing for good."""
+
+import re
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.support import raw
+from tests.support.sql import Sql
+from tests.support.waiting import wait_until
+
+READERS = 12
+
+FILL = """
+    SET session_replication_role = replica;  -- the triggers ask for entries, which nobody reads here
+    INSERT INTO tasks (title, description, created_at, updated_at)
+    SELECT 'a task', repeat('x', 5000), now(), now() FROM generate_series(1, 3000)
+"""
+
+
+def memory(pid: int) -> int:
+    """Bytes of memory that a process has now (VmRSS, proc(5))."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_a_worker_holds_their_answers_and_lets_them_go(start_service: Any) -> None:
+    service = start_service(WEB_CONCURRENCY="1", DB_CONNECTIONS="10")
+    with Sql(service.database_url) as sql:
+        sql.execute(FILL)
+    (worker,) = service.workers()
+    before = memory(worker)
+    with ExitStack() as stack:
+        readers = [stack.enter_context(socket.socket()) for _ in range(READERS)]
+        for connection in readers:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(40)
+            connection.connect(("127.0.0.1", service.port))
+            connection.sendall(raw.request("GET", "/api/v1/tasks"))
+        # What has begun to come is all there, in the worker.
+        heads = [connection.recv(1000) for connection in readers]
+        length = int(re.search(rb"Content-Length: (\d+)", heads[0])[1])  # type: ignore[index]
+        assert length > 15_000_000
+        # Of a few more, the allocator keeps the room for the next ones.
+        wait_until(lambda: memory(worker) - before < (READERS + 5) * length, "it holds the answers and no more")
+    wait_until(lambda: memory(worker) - before < 3 * length, "the memory has come back")
