@@ -71,10 +71,10 @@ class Text(fields.String):
             raise self.make_error("invalid")
         if len(value) > self.longest:
             raise self.make_error("too_long", longest=self.longest)
-        if not self.blank and not VISIBLE.search(value):
-            raise self.make_error("blank")
         if "\0" in value or (not value.isascii() and re.search("[\ud800-\udfff]", value)):
             raise self.make_error("unstorable")
+        if not self.blank and not VISIBLE.search(value):
+            raise self.make_error("blank")
         return value
 
 

@@ -1,6 +1,7 @@
 """HTTP connections that cannot shut others out: each has limited time for a request, and only so many may wait."""
 
 import asyncio
+from itertools import count
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,18 +10,21 @@ HEAD_SECONDS = 20.0
 """How long a connection may take for the head of its next request, from its start or from the last answer on."""
 
 MOST_WAITING = 500
-"""Connections without a request. With one more, the one that has waited longest is closed."""
+"""Connections without a request. With one more, the oldest of them is closed."""
+
+_numbers = count()
 
 
 class Connection(H11Protocol):
     """uvicorn's own, which waits for a request as long as its client likes."""
 
-    # In the order in which they began to wait. An event loop is one thread, and a process has one server.
+    # An event loop is one thread, and a process has one server.
     _waiting: ClassVar[dict["Connection", asyncio.TimerHandle]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        self._number = next(_numbers)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -49,7 +53,8 @@ class Connection(H11Protocol):
         # Not close(), which would wait for a client that reads nothing.
         self._waiting[self] = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
         if len(self._waiting) > MOST_WAITING:
-            next(iter(self._waiting)).transport.abort()
+            # Not the one that has waited longest: those that are answered and wait anew would push out newcomers.
+            min(self._waiting, key=lambda connection: connection._number).transport.abort()
 
     def _wait_no_more(self) -> None:
         if timer := self._waiting.pop(self, None):

@@ -43,14 +43,14 @@ def test_idle_connections_shut_nobody_out(guarded: HttpServer, sent: bytes) -> N
             # The server may have ended it already.
             with suppress(OSError):
                 idle[-1].sendall(sent)
-        # On a connection of its own: one that is kept may be the one that has waited longest.
+        # On a connection of its own: one that is kept may be the oldest.
         headers = {
             "Authorization": "Bearer right",
             "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
         }
         assert httpx2.post(guarded.url, content=LIST, headers=headers, trust_env=False).status_code == 200
-        # The one that has waited longest was ended.
+        # The oldest was ended.
         _until_the_end(idle[0])
 
 
