@@ -18,7 +18,7 @@ READERS, WRITERS = 20, 4
 def test_idle_connections_that_end(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    rounds = sized(10, 100)
+    rounds = sized(5, 100)
     service = start_service()
     with Sql(service.database_url) as sql, Client(service.port) as client:
         task_id = client.create("read me").data["id"]
@@ -42,7 +42,7 @@ def test_idle_connections_that_end(
 def test_busy_connections_that_end(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    rounds = sized(10, 100)
+    rounds = sized(5, 100)
     service = start_service()
     with Client(service.port) as client:
         task_id = client.create("read me").data["id"]

@@ -22,7 +22,7 @@ BUSY, CALM = 16, 16
 def test_reloads_and_ended_workers_fail_no_request(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    reloads, ends = sized(3, 20), sized(2, 10)
+    reloads, ends = sized(2, 20), sized(1, 10)
     service = start_service()
     failures: list[str] = []
     answered = 0

@@ -18,7 +18,7 @@ def test_an_acknowledged_write_survives_once(
     sized: Callable[[int, int], int],
     figure: Callable[[str], None],
 ) -> None:
-    clients, rounds = sized(20, 100), sized(3, 50)
+    clients, rounds = sized(20, 100), sized(2, 50)
     url = own_server.embedded.url
     service = start_service(DATABASE_URL=url)
     ledger = Ledger()
