@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ class PgBouncer:
     def _is_there(self) -> bool:
         assert self._process
         assert self._process.poll() is None, f"PgBouncer ended: {self._log.read_text()}"
-        return (self._folder / ".s.PGSQL.6432").exists()
+        # Its socket is there a moment before it listens.
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._folder / ".s.PGSQL.6432")) == 0
 
     def stop(self) -> None:
         if self._process:
