@@ -185,7 +185,9 @@ class Database:
     def _yields(self) -> bool:
         """Whether the caller's connection, and its permit, are left to other workers: one of them may have got none."""
         now = time.monotonic()
-        if not self._permits.is_short or now < self._yielded + CONNECT_RETRY:
+        # Where others of this worker are waiting, once in a while; else at once: it may have nothing to do for long.
+        is_early = self._permits.is_wanted and now < self._yielded + CONNECT_RETRY
+        if not self._permits.is_short or is_early:
             return False
         self._yielded = now
         return self._permits.withhold(CONNECT_RETRY)

@@ -56,6 +56,11 @@ class FairSemaphore:
         """Whether a permit is withheld."""
         return bool(self._withheld)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for a permit."""
+        return bool(self._waiters)
+
     def restore(self) -> None:
         """Have every permit that is withheld back now."""
         with self._mutex:
