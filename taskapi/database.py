@@ -4,9 +4,11 @@ import logging
 import math
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -91,7 +93,6 @@ class Database:
         descriptor = os.environ.get(SLOTS_VARIABLE)
         self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
         self._draining = False
-        self._yielded = 0.0
         self._replacing = threading.Lock()
         self._replaced = -math.inf
         self._pool: Pool = QueuePool(
@@ -104,6 +105,8 @@ class Database:
             # Each statement is a transaction of its own: there is never anything to roll back.
             reset_on_return=None,
         )
+        if self._slots:
+            threading.Thread(target=self._share, daemon=True).start()
 
     def run(self, name: str, parameters: Mapping[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
         """Run the statement `name` as a transaction of its own; return its first row, None when it has none.
@@ -159,7 +162,6 @@ class Database:
         if self._left() <= 0:
             raise NoTimeLeft
         pool, pooled = self._checkout()
-        yields = False
         try:
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             is_bloated = False
@@ -173,24 +175,12 @@ class Database:
             finally:
                 if connection.is_read_only:
                     self._replace(pool)
-                yields = self._yields()
-                leaves = self._draining or yields or is_bloated or pool is not self._pool
+                leaves = self._draining or is_bloated or pool is not self._pool
                 if connection.closed or leaves:
                     pooled.invalidate()
                 pooled.close()
         finally:
-            if not yields:
-                self._permits.release()
-
-    def _yields(self) -> bool:
-        """Whether the caller's connection, and its permit, are left to other workers: one of them may have got none."""
-        now = time.monotonic()
-        # Where others of this worker are waiting, once in a while; else at once: it may have nothing to do for long.
-        is_early = self._permits.is_wanted and now < self._yielded + CONNECT_RETRY
-        if not self._permits.is_short or is_early:
-            return False
-        self._yielded = now
-        return self._permits.withhold(CONNECT_RETRY)
+            self._permits.release()
 
     def _replace(self, pool: Pool) -> None:
         """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
@@ -259,6 +249,9 @@ class Database:
                 failure = error
                 is_last = time.monotonic() + CONNECT_PAUSE >= give_up
                 if not self._permits.withhold(CONNECT_RETRY):
+                    # So this worker has no connection at all.
+                    if self._slots and TOO_MANY.search(str(error)):
+                        self._slots.call()
                     if not is_last:
                         time.sleep(CONNECT_PAUSE)
                     self._permits.release()
@@ -299,10 +292,27 @@ class Database:
         self._permits.restore()
         return connection
 
+    def _share(self) -> None:
+        """Leave a connection to another worker that has none and can open none, one a second."""
+        while not self._draining:
+            time.sleep(CONNECT_RETRY)
+            if self._slots and self._slots.is_called() and self._permits.acquire(CONNECT_RETRY):
+                with suppress(psycopg2.Error, DeadlinePassed, _NoSlot):
+                    if self._pool.checkedin():  # type: ignore[attr-defined]
+                        pooled = self._pool.connect()
+                        pooled.invalidate()
+                        pooled.close()
+                # Nor is another one opened here in its place, before the other worker has tried.
+                if not self._permits.withhold(CONNECT_RETRY):
+                    self._permits.release()
+
 
 class _NoSlot(Exception):
     """Every connection of the service is taken, by this worker and the others."""
 
+
+TOO_MANY = re.compile("too many|connection slots|no more connections")
+"""How PostgreSQL (53300) and PgBouncer refuse a connection beyond what they allow; its code does not come this far."""
 
 RACED = b"raced"
 """What a statement of sql/ answers that found nothing to do, because the same request was done meanwhile."""

@@ -51,16 +51,6 @@ class FairSemaphore:
             self._withheld.append(max(now, self._withheld[-1] if self._withheld else now) + seconds)
             return True
 
-    @property
-    def is_short(self) -> bool:
-        """Whether a permit is withheld."""
-        return bool(self._withheld)
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether somebody waits for a permit."""
-        return bool(self._waiters)
-
     def restore(self) -> None:
         """Have every permit that is withheld back now."""
         with self._mutex:

@@ -5,11 +5,19 @@ A slot is a byte of a file that its holder has locked. The kernel frees the lock
 
 import fcntl
 import os
+import struct
 import tempfile
 import time
 
 POLL_INTERVAL = 0.02
 """Seconds between two looks for a free slot: only a reload makes anybody wait."""
+
+
+CALL = struct.Struct("d")
+"""How a call stands in the file: when it was made, as a time.monotonic(), which all processes of a machine share."""
+
+HEARD = 1.0
+"""Seconds for which a call counts."""
 
 
 class Slots:
@@ -24,6 +32,7 @@ class Slots:
         """
         self._descriptor = descriptor
         self._free = list(range(count))
+        self._called = 0.0
 
     def take(self, timeout: float) -> int | None:
         """Take a slot within `timeout` seconds. Return its number, None when all stay taken."""
@@ -45,6 +54,17 @@ class Slots:
         """Give the slot back."""
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, slot)
         self._free.append(slot)
+
+    def call(self) -> None:
+        """Ask the other processes for a connection: this one has none, and the server allows no more."""
+        self._called = time.monotonic()
+        os.pwrite(self._descriptor, CALL.pack(self._called), 0)
+
+    def is_called(self) -> bool:
+        """Whether another process has just asked for a connection, and this one has not."""
+        since = time.monotonic() - HEARD
+        call = os.pread(self._descriptor, CALL.size, 0)
+        return self._called < since and len(call) == CALL.size and CALL.unpack(call)[0] > since
 
 
 def new_file() -> int:

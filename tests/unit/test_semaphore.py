@@ -166,3 +166,31 @@ def test_no_permit_is_lost_with_a_greenlet_that_is_killed() -> None:
     # In a process of its own, because gevent changes the whole of it, as it does in the service's workers.
     done = subprocess.run([sys.executable, "-c", KILLED_GREENLETS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_permit_that_is_withheld_comes_back() -> None:
+    semaphore = FairSemaphore(2)
+    assert semaphore.acquire(0)
+    assert semaphore.acquire(0)
+    assert semaphore.withhold(0.1)
+    assert not semaphore.acquire(0)
+    assert semaphore.acquire(30), "who waits gets it in time"
+
+
+def test_the_last_permit_in_use_is_not_withheld() -> None:
+    semaphore = FairSemaphore(2)
+    assert semaphore.acquire(0)
+    assert not semaphore.withhold(60)
+    semaphore.release()
+    assert free(semaphore) == 2
+
+
+def test_what_is_withheld_comes_back_at_once_when_it_helps_again() -> None:
+    semaphore = FairSemaphore(3)
+    for _ in range(3):
+        assert semaphore.acquire(0)
+    assert semaphore.withhold(60)
+    assert semaphore.withhold(60)
+    semaphore.restore()
+    semaphore.release()
+    assert free(semaphore) == 3

@@ -159,3 +159,12 @@ def test_a_file_of_its_own_needs_no_name() -> None:
         assert os.wait()[1] == 0, "a fork shares the slots, and has none of ours"
     finally:
         os.close(descriptor)
+
+
+def test_a_call_is_heard_by_the_others(new_slots: NewSlots) -> None:
+    caller, other = new_slots(1), new_slots(1)
+    assert not other.is_called()
+    caller.call()
+    assert other.is_called()
+    assert not caller.is_called()
+    wait_until(lambda: not other.is_called(), "it is forgotten")
