@@ -1,12 +1,16 @@
 """A server that takes no writes: the service says so, and finds the one that does without a restart."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import pytest
+from psycopg2.extensions import parse_dsn
 
+from taskapi.connection import connect
 from taskapi.database import Database
 from taskapi.errors import ReadOnly
 from taskapi.repository import Repository
@@ -134,3 +138,21 @@ def test_connections_of_a_read_only_time_do_not_outlive_it(database_url: str, sq
         writing.result()
     assert sql.value("SELECT count(*) FROM task_history") == 2
     assert repository.schema_version()
+
+
+@pytest.mark.parametrize(
+    ("wish", "is_standby"),
+    [("read-write", False), ("primary", False), ("read-only", True), ("standby", True), ("prefer-standby", True)],
+)
+def test_target_session_attrs_chooses_among_hosts(pair: Pair, wish: str, is_standby: bool) -> None:
+    # The one that is not wanted comes first.
+    servers = [parse_dsn(url) for url in (pair.primary, pair.standby)]
+    hosts, ports = (
+        ",".join(server[name] for server in servers[:: 1 if is_standby else -1]) for name in ("host", "port")
+    )
+    url = f"postgresql://taskapi@/{servers[0]['dbname']}?host={quote(hosts)}&port={ports}&target_session_attrs={wish}"
+    connection = connect(Settings(database_url=url), deadline=time.monotonic() + 30)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_is_in_recovery()")
+        assert cursor.fetchone() == (is_standby,)
+    connection.close()
