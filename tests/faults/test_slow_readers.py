@@ -43,6 +43,5 @@ def test_a_worker_holds_their_answers_and_lets_them_go(start_service: Any) -> No
         heads = [connection.recv(1000) for connection in readers]
         length = int(re.search(rb"Content-Length: (\d+)", heads[0])[1])  # type: ignore[index]
         assert length > 15_000_000
-        # Of a few more, the allocator keeps the room for the next ones.
-        wait_until(lambda: memory(worker) - before < (READERS + 5) * length, "it holds the answers and no more")
-    wait_until(lambda: memory(worker) - before < 3 * length, "the memory has come back")
+        assert memory(worker) - before < (READERS + 1) * length
+    wait_until(lambda: memory(worker) - before < length, "the memory has come back")
