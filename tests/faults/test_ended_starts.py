@@ -25,13 +25,17 @@ MOMENTS: dict[str, Moment] = {
 }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_an_ended_start_leaves_nothing(
-    tmp_path: Path, sized: Callable[[bool, bool], bool], moment: str, number: signal.Signals
-) -> None:
-    if not sized((moment, number) == ("initdb runs", signal.SIGTERM), True):
-        pytest.skip("every moment and every signal: --long")
+SHORT = ("initdb runs", signal.SIGTERM)
+"""What the short run tries."""
+
+ENDS = [(moment, number) for moment in MOMENTS for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [pytest.param(*end, marks=[] if end == SHORT else pytest.mark.long) for end in ENDS],
+)
+def test_an_ended_start_leaves_nothing(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     with new_place(IDENTITIES[0]) as place:
         log = tmp_path / "log"
         with log.open("w") as file:

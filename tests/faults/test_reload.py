@@ -85,11 +85,8 @@ def test_a_version_that_cannot_work(start_service: Any, code: Path, sized: Calla
         assert sql.value("SELECT count(*) FROM pg_attribute WHERE attname = 'colour'") == 1
 
 
-def test_a_migration_that_waits_holds_nothing_up(
-    start_service: Any, code: Path, sized: Callable[[bool, bool], bool]
-) -> None:
-    if not sized(False, True):
-        pytest.skip("a lock is waited for as long as a migration may: --long")
+@pytest.mark.long
+def test_a_migration_that_waits_holds_nothing_up(start_service: Any, code: Path) -> None:
     service = start_service(code=code)
     migration(code).write_text(NEXT_MIGRATION)
     with Sql(service.database_url) as sql:
@@ -118,10 +115,9 @@ def trial_of(service: Service) -> int:
     return service.trials()[0]
 
 
-def test_a_trial_that_hangs(start_service: Any, code: Path, sized: Callable[[bool, bool], bool]) -> None:
+@pytest.mark.long
+def test_a_trial_that_hangs(start_service: Any, code: Path) -> None:
     """Another HUP ends it, and the end of the service, too."""
-    if not sized(False, True):
-        pytest.skip("one more service: --long")
     service = start_service(code=code)
     whole = (code / "wsgi.py").read_text()
     hanging = f"import time; time.sleep(600)\n{whole}"
