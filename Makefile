@@ -22,7 +22,7 @@ run: $(VENV)/run  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABAS
 # The worse of the two exit codes. Pytest's 2 is ctrl-C, and 5 that ARGS chose none of this half's tests.
 test: $(VENV)/dev  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS); first=$$?; \
+	@$(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS); first=$$?; \
 	if [ $$first = 2 ]; then exit 2; fi; \
 	echo "Running the tests that look at times, with nothing else meanwhile"; \
 	$(BIN)/python -m pytest -m alone $(ARGS); second=$$?; \
@@ -39,7 +39,7 @@ system: $(VENV)/dev  ## Test with a real browser, a generated client and a real 
 
 pooler: $(VENV)/dev  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
-	@$(BIN)/python -m pytest --pgbouncer --numprocesses=2 --dist=loadfile -m 'not alone' $(ARGS)
+	@$(BIN)/python -m pytest --pgbouncer --numprocesses=4 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS)
 
 peers: $(VENV)/dev $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
 	@echo "Testing the alternatives"

@@ -87,6 +87,8 @@ def on_starting(server):
         _share_metrics()
     server.reloads = Reload(server)
     _at_end_of_master(_end_of_reloads, server)
+    if sys.flags.optimize > 1:
+        server.log.warning("Python's -OO has removed the docstrings: /api/docs comes without its texts")
     if not settings.api_tokens:
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 

@@ -4,25 +4,24 @@ The database is that of the settings in the configuration's attributes, where a 
 DATABASE_URL.
 """
 
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
 from alembic import context
-from taskapi.migrations import (
-    ADVISORY_LOCK_SQL,
-    LOCK_TIMEOUT_SQL,
-    engine,
-    move_version_sql,
-    revision,
-    version_table,
-)
+from taskapi.migrations import ADVISORY_LOCK_SQL, LOCK_TIMEOUT_SQL, connect
+from taskapi.revision import current, move_version_sql, version_table
 from taskapi.settings import Settings
 
 
 def run_online() -> None:
     """Upgrade or downgrade the database, under the advisory lock that every migrator takes."""
     settings = context.config.attributes.get("settings") or Settings.from_environment()
-    with engine(settings).begin() as connection:
+    # The URL is libpq's to read, not SQLAlchemy's.
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings), poolclass=NullPool)
+    with engine.begin() as connection:
         connection.exec_driver_sql(LOCK_TIMEOUT_SQL)
         connection.exec_driver_sql(ADVISORY_LOCK_SQL)
-        before = revision(connection)
+        before = current(connection.connection.driver_connection)
         context.configure(connection=connection, version_table=version_table(before))
         context.run_migrations()
         for statement in move_version_sql(before, context.get_context().get_current_revision()):

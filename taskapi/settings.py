@@ -1,7 +1,6 @@
 """Every setting: the environment variable's name, its default, and what it means."""
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,10 +62,6 @@ class Settings:
         Raises ConfigurationError, in a sentence that names the variable and what is allowed. It shows the value, too,
         unless that may be a secret.
         """
-        if sys.flags.optimize > 1:
-            raise ConfigurationError(
-                "Python's -OO (PYTHONOPTIMIZE=2) removes the docstrings, which are the texts of the API: leave it out."
-            )
         env = Environment(BASE)
         db_connections = env.whole("DB_CONNECTIONS", 20, 1, 10_000)
         cores = min(os.cpu_count() or 1, db_connections)

@@ -5,7 +5,7 @@ from flask import Response
 
 from taskapi import __version__
 from taskapi.errors import SchemaMismatch
-from taskapi.migrations import COMMAND, head
+from taskapi.revision import COMMAND, head
 from taskapi.schemas import HealthAnswerSchema, ReadyAnswerSchema
 from taskapi.web import examples
 from taskapi.web.blueprint import Blueprint

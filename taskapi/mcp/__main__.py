@@ -35,6 +35,11 @@ def main() -> int:
     """Serve, with the settings of the environment. Return the exit code; what is wrong is one sentence on stderr."""
     options = _options()
     try:
+        if sys.flags.optimize > 1:
+            raise ConfigurationError(
+                "Python's -OO (PYTHONOPTIMIZE=2) removes the docstrings, which tell agents what each tool does: leave"
+                " it out."
+            )
         settings = Settings.from_environment()
         logging.config.dictConfig(logging_config(settings))
         with _database(settings) as url:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from taskapi import __version__
-from taskapi.migrations import head
+from taskapi.revision import head
 from tests.support.envelope import data_of, error_of
 from tests.support.service import Service
 from tests.support.sql import Sql

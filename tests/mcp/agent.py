@@ -90,7 +90,7 @@ class HttpServer:
     def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
         self.settings = settings
         self.port = free_port()
-        self._client = httpx2.Client(timeout=30, trust_env=False)
+        self._client = httpx2.Client(timeout=30, trust_env=False, verify=False)
         self.url = f"http://127.0.0.1:{self.port}/mcp"
         self._log = folder / f"mcp-{self.port}.log"
         with self._log.open("wb") as log:
@@ -118,7 +118,7 @@ class HttpServer:
     def agent(self, token: str | None = None, *, mode: str = "auto") -> Iterator[Agent]:
         """An agent of this server, with a token or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        client = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False)
+        client = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=False)
         with closing(
             Agent(streamable_http_client(self.url, http_client=client), mode=mode, http_client=client)
         ) as agent:
@@ -139,7 +139,7 @@ class HttpServer:
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log
         try:
-            return httpx2.get(self.url, timeout=5, trust_env=False).status_code > 0
+            return self._client.get(self.url).status_code > 0
         except httpx2.TransportError:
             return False
 

@@ -278,11 +278,15 @@ def test_the_development_database_is_shared(tmp_path: Path) -> None:
         assert not list((folder / "data" / "postgres").glob("postmaster.pid"))
 
 
-def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "begins"),
+    [({"DATABASE_URL": "mysql://secret@host/x"}, "DATABASE_URL: "), ({"PYTHONOPTIMIZE": "2"}, "Python's -OO ")],
+)
+def test_a_wrong_setting_is_one_sentence(tmp_path: Path, wrong: dict[str, str], begins: str) -> None:
     started = subprocess.run(
         COMMAND,
         cwd=tmp_path,
-        env=environment({"DATABASE_URL": "mysql://secret@host/x"}),
+        env=environment(wrong),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -290,5 +294,6 @@ def test_a_wrong_setting_is_one_sentence(tmp_path: Path) -> None:
     )
     assert started.returncode == 1
     assert started.stdout == ""
-    assert started.stderr.startswith("taskapi: DATABASE_URL: ")
+    assert started.stderr.startswith(f"taskapi: {begins}")
+    assert started.stderr.count("\n") == 1
     assert "secret" not in started.stderr

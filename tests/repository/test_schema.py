@@ -11,6 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from taskapi import migrations
+from taskapi.revision import COMMAND, head
 from tests.support.environment import environment_of
 from tests.support.migrating import NEXT, alembic, migrate, next_version, run, schema
 from tests.support.service import ROOT
@@ -33,7 +34,7 @@ def tables(url: str) -> set[str]:
 
 
 def test_head_is_alembics_head() -> None:
-    assert migrations.head() == ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_current_head()
+    assert head() == ScriptDirectory.from_config(Config(ROOT / "alembic.ini")).get_current_head()
 
 
 def test_each_migration_says_why_and_whether_it_is_safe() -> None:
@@ -78,7 +79,7 @@ def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url:
     with Sql(empty_database_url) as sql:
         sql.execute(script.stdout)
         sql.execute("CREATE EXTENSION pg_stat_statements")
-        assert sql.value("SELECT version_num FROM taskapi_version") == migrations.head()
+        assert sql.value("SELECT version_num FROM taskapi_version") == head()
     assert schema(empty_database_url) == schema(template_url)
 
 
@@ -101,15 +102,15 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
             output, errors = migrator.communicate()
             assert migrator.returncode == 0, errors
             assert output.startswith("The database's schema was brought from nothing to ")
-        assert sql.rows("SELECT version_num FROM taskapi_version") == [(migrations.head(),)]
+        assert sql.rows("SELECT version_num FROM taskapi_version") == [(head(),)]
         sql.execute("CREATE EXTENSION pg_stat_statements")
     assert schema(empty_database_url) == schema(template_url)
 
 
 def test_it_says_what_it_did(empty_database_url: str) -> None:
-    head = migrations.head()
-    assert migrate(empty_database_url).stdout == f"The database's schema was brought from nothing to {head}.\n"
-    assert migrate(empty_database_url).stdout == f"The database's schema is up to date ({head}).\n"
+    newest = head()
+    assert migrate(empty_database_url).stdout == f"The database's schema was brought from nothing to {newest}.\n"
+    assert migrate(empty_database_url).stdout == f"The database's schema is up to date ({newest}).\n"
 
 
 def test_an_up_to_date_schema_needs_no_right_to_change_it(database_url: str, sql: Sql) -> None:
@@ -120,7 +121,7 @@ def test_an_up_to_date_schema_needs_no_right_to_change_it(database_url: str, sql
 
 def test_a_downgraded_database_is_brought_up_again(database_url: str) -> None:
     alembic("downgrade", "base", url=database_url)
-    assert migrate(database_url).stdout == f"The database's schema was brought from nothing to {migrations.head()}.\n"
+    assert migrate(database_url).stdout == f"The database's schema was brought from nothing to {head()}.\n"
 
 
 # With AUTO_MIGRATE off, and with another version's schema
@@ -130,24 +131,24 @@ def test_a_downgraded_database_is_brought_up_again(database_url: str) -> None:
 def test_an_empty_database_stops_the_start(form: str, empty_database_url: str) -> None:
     url = empty_database_url.replace("postgresql://", form)
     sentence = refusal(migrate(url, AUTO_MIGRATE="false"))
-    assert f"is at nothing, this version of taskapi needs {migrations.head()}, and AUTO_MIGRATE is off" in sentence
-    assert f"`{migrations.COMMAND}`" in sentence
+    assert f"is at nothing, this version of taskapi needs {head()}, and AUTO_MIGRATE is off" in sentence
+    assert f"`{COMMAND}`" in sentence
     assert tables(empty_database_url) == set()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
 def test_what_is_advised_works_where_the_service_may_not_migrate(page: str, empty_database_url: str) -> None:
-    assert migrations.COMMAND in (ROOT / page).read_text()
+    assert COMMAND in (ROOT / page).read_text()
     path = f"{Path(sys.executable).parent}:{os.defpath}"
     environment = {"PATH": path, "DATABASE_URL": empty_database_url, "AUTO_MIGRATE": "false"}
-    subprocess.run(migrations.COMMAND, shell=True, cwd=ROOT, env=environment, check=True)
+    subprocess.run(COMMAND, shell=True, cwd=ROOT, env=environment, check=True)
     assert migrate(empty_database_url, AUTO_MIGRATE="false").returncode == 0
 
 
 def test_a_schema_that_is_behind_stops_the_start(database_url: str, tmp_path: Path) -> None:
     before = schema(database_url)
     sentence = refusal(migrate(database_url, code=next_version(tmp_path), AUTO_MIGRATE="false"))
-    assert f"is at {migrations.head()}, this version of taskapi needs {NEXT}, and AUTO_MIGRATE is off" in sentence
+    assert f"is at {head()}, this version of taskapi needs {NEXT}, and AUTO_MIGRATE is off" in sentence
     assert schema(database_url) == before
 
 
@@ -173,10 +174,7 @@ def test_a_locked_table_makes_it_give_up_and_change_nothing(database_url: str, s
     assert "A table stayed locked for longer than a migration may wait" in sentence
     assert "Nothing was changed; start again." in sentence
     assert schema(database_url) == before
-    assert (
-        migrate(database_url, code=code).stdout
-        == f"The database's schema was brought from {migrations.head()} to {NEXT}.\n"
-    )
+    assert migrate(database_url, code=code).stdout == f"The database's schema was brought from {head()} to {NEXT}.\n"
 
 
 def test_a_role_without_the_right_is_told_who_has_it(
@@ -184,7 +182,7 @@ def test_a_role_without_the_right_is_told_who_has_it(
 ) -> None:
     sentence = refusal(migrate(new_role(empty_database_url)))
     assert "The database role may not change the schema (permission denied" in sentence
-    assert f"`{migrations.COMMAND}` with DATABASE_URL of the tables' owner" in sentence
+    assert f"`{COMMAND}` with DATABASE_URL of the tables' owner" in sentence
 
 
 def test_a_database_that_is_not_there_is_told_without_its_password(empty_database_url: str) -> None:

@@ -9,6 +9,7 @@ from alembic.config import Config
 
 from taskapi import migrations
 from taskapi.migrations import MigrationError, prepare_schema
+from taskapi.revision import head
 from taskapi.settings import Settings
 from tests.support.migrating import schema
 from tests.support.service import ROOT
@@ -48,9 +49,9 @@ def test_an_older_database_moves_over_and_back(
         assert tables(sql) == OLD
         new_role(empty_database_url)
         sql.execute("GRANT SELECT ON alembic_version TO somebody")
-        head = migrations.head()
+        newest = head()
         done = prepare_schema(settings(empty_database_url))
-        assert done == f"The database's schema was brought from 0001 to {head}."
+        assert done == f"The database's schema was brought from 0001 to {newest}."
         assert tables(sql) == NEW
         assert sql.value("SELECT has_table_privilege('somebody', 'taskapi_version', 'SELECT')")
         sql.execute("REVOKE ALL ON taskapi_version FROM somebody")
@@ -67,10 +68,10 @@ def test_an_older_database_moves_over_and_back(
 def test_the_sql_for_hand_made_changes_moves_it_too(empty_database_url: str) -> None:
     upgrade(empty_database_url, "0001")
     with Sql(empty_database_url) as sql:
-        head = migrations.head()
+        newest = head()
         for command, path, after in (
             (alembic.command.upgrade, "0001:head", NEW),
-            (alembic.command.downgrade, f"{head}:0001", OLD),
+            (alembic.command.downgrade, f"{newest}:0001", OLD),
         ):
             printed = configuration(empty_database_url)
             command(printed, path, sql=True)
@@ -86,8 +87,8 @@ def test_another_applications_table_is_let_be(revision: str, empty_database_url:
     with Sql(empty_database_url) as sql:
         sql.execute("CREATE TABLE alembic_version (version_num varchar(32) NOT NULL)")
         sql.execute("INSERT INTO alembic_version VALUES (%s)", (revision,))
-        head = migrations.head()
-        for done in (f"was brought from nothing to {head}", f"is up to date ({head})"):
+        newest = head()
+        for done in (f"was brought from nothing to {newest}", f"is up to date ({newest})"):
             assert prepare_schema(settings(empty_database_url)) == f"The database's schema {done}."
         downgrade(empty_database_url, "base")
         assert sql.rows("SELECT version_num FROM alembic_version") == [(revision,)]
@@ -116,7 +117,7 @@ def test_the_settings_database_is_the_one_that_is_migrated(
     downgrade(other, "base")
     monkeypatch.setenv("DATABASE_URL", other)
     done = prepare_schema(settings(empty_database_url))
-    assert done == f"The database's schema was brought from nothing to {migrations.head()}."
+    assert done == f"The database's schema was brought from nothing to {head()}."
     with Sql(empty_database_url) as sql, Sql(other) as untouched:
         assert tables(sql) == NEW
         assert tables(untouched) == ["taskapi_version"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from taskapi.embedded import _find_binaries
-from taskapi.migrations import head
+from taskapi.revision import head
 from tests.support.environment import environment_of
 from tests.support.service import ROOT
 

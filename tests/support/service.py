@@ -68,7 +68,8 @@ class Service:
                 start_new_session=True,
             )
         try:
-            wait_until(self._answers, "the service answers", seconds=START)
+            with self.client(timeout=5.0) as client:
+                wait_until(lambda: self._answers(client), "the service answers", seconds=START)
             # What answers is the first worker: this line is the last one's.
             if output is None:
                 wait_until(lambda: "taskapi is ready" in self.log, "all workers are there", seconds=START)
@@ -84,8 +85,8 @@ class Service:
 
     def client(self, **options: object) -> httpx.Client:
         """An HTTP client of the service, which waits longer than any answer may take; closed with the service."""
-        # Without the environment's proxies.
-        defaults: dict[str, object] = {"base_url": self.url, "timeout": 40.0, "trust_env": False}
+        # Without the environment's proxies, and without certificates, which take a while to read.
+        defaults: dict[str, object] = {"base_url": self.url, "timeout": 40.0, "trust_env": False, "verify": False}
         client = httpx.Client(**{**defaults, **options})  # type: ignore[arg-type]
         self._clients.append(client)
         return client
@@ -134,11 +135,11 @@ class Service:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def _answers(self) -> bool:
+    def _answers(self, client: httpx.Client) -> bool:
         if self.process.poll() is not None:
             raise ServiceEnded(self.process.returncode, self.log)
         try:
-            return httpx.get(f"{self.url}/api/v1/health", trust_env=False, timeout=5.0).status_code == 200
+            return client.get("/api/v1/health").status_code == 200
         except httpx.TransportError:
             return False
 
