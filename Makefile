@@ -20,9 +20,11 @@ run: $(VENV)/run  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABAS
 	@exec $(BIN)/gunicorn wsgi:app
 
 # The worse of the two exit codes. Pytest's 2 is ctrl-C, and 5 that ARGS chose none of this half's tests.
+# What the first half has compiled is kept for the second one.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/dev  ## Run the tests, on a PostgreSQL of their own
 	@echo "Running the tests on an embedded PostgreSQL"
-	@$(BIN)/python -m pytest --numprocesses=4 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS); first=$$?; \
+	@$(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS); first=$$?; \
 	if [ $$first = 2 ]; then exit 2; fi; \
 	echo "Running the tests that look at times, with nothing else meanwhile"; \
 	$(BIN)/python -m pytest -m alone $(ARGS); second=$$?; \
@@ -39,7 +41,7 @@ system: $(VENV)/dev  ## Test with a real browser, a generated client and a real 
 
 pooler: $(VENV)/dev  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
-	@$(BIN)/python -m pytest --pgbouncer --numprocesses=4 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS)
+	@$(BIN)/python -m pytest --pgbouncer --numprocesses=3 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS)
 
 peers: $(VENV)/dev $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
 	@echo "Testing the alternatives"

@@ -165,6 +165,7 @@ def start_service(
 ) -> Iterator[StartService]:
     """Call it to start one more service: with settings as keywords, on the database of a direct URL or one of its own.
 
+    It has one worker, where the settings do not ask for more: the second one would only make the start slower.
     DATABASE_URL among the settings is handed over as it is. All end after the test.
     """
     with ExitStack() as services:
@@ -180,6 +181,7 @@ def start_service(
             if "DATABASE_URL" not in environment:
                 database_url = database_url or new_database()
                 environment["DATABASE_URL"] = reach(database_url)
+            environment = {"WEB_CONCURRENCY": "1", **environment}
             service = Service(
                 environment, folder=tmp_path, database_url=database_url or "", code=code, cwd=cwd, output=output
             )

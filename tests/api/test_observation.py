@@ -75,7 +75,7 @@ def test_metrics_are_behind_their_setting(service: Service) -> None:
 
 
 def test_metrics_are_the_same_whichever_worker_is_asked(start_service: StartService) -> None:
-    service = start_service(METRICS="true")
+    service = start_service(METRICS="true", WEB_CONCURRENCY="2")
     number = 40
     for _ in range(number):
         # A connection of its own, so that both workers get some.

