@@ -8,6 +8,7 @@ service goes on by itself as soon as the database is back.
 """
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -138,6 +139,7 @@ def test_no_room_for_the_log(start_service: Any, figure: Callable[[str], None]) 
                 acknowledged.append(answer.data["id"])
             else:
                 assert_refused(answer, NOTHING, UNKNOWN)
+                time.sleep(0.1)
             read = client.request("GET", f"/tasks/{ids[0]}")
             assert read.status in (200, 503), read
 
