@@ -46,7 +46,7 @@ def test_a_generated_client_compiles_and_every_operation_works(run: Run, service
     assert set(run("node", "client.js", service.url).split()) == wanted
 
 
-def test_redocly_finds_nothing(run: Run, service: Service) -> None:
+def test_redocly_and_spectral_find_nothing(run: Run, service: Service) -> None:
     assert run("node", "lint.mjs", f"{service.url}/api/openapi.json") == ""
 
 
