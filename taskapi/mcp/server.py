@@ -51,11 +51,12 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
             name = _printable(call.name[:LONGEST_NAME])
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {name}; the tools are {', '.join(TOOLS)}.")
         deadline.set(time.monotonic() + request_deadline)
+        arguments: dict[str, Any] = {}
         try:
             arguments = tool.arguments.load(call.arguments or {})
             answer = await anyio.to_thread.run_sync(partial(tool.run, repository, **arguments))
         except Exception as error:  # noqa: BLE001
-            return _failed(error, tool, call.arguments or {})
+            return _failed(error, tool, has_key="operation_id" in arguments)
         text = types.TextContent(text=orjson.dumps(answer).decode())
         return types.CallToolResult(content=[text], structured_content=answer)
 
@@ -70,13 +71,13 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
     )
 
 
-def _failed(error: Exception, tool: Entry, arguments: dict[str, Any]) -> types.CallToolResult:
+def _failed(error: Exception, tool: Entry, *, has_key: bool) -> types.CallToolResult:
     """The result that tells an agent what is wrong, and what to do next."""
-    text = types.TextContent(text=_printable(_sentence(error, tool, arguments)))
+    text = types.TextContent(text=_printable(_sentence(error, tool, has_key=has_key)))
     return types.CallToolResult(content=[text], is_error=True)
 
 
-def _sentence(error: Exception, tool: Entry, arguments: dict[str, Any]) -> str:
+def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
     writes = not (tool.told.annotations and tool.told.annotations.read_only_hint)
     nothing = " Nothing was written." if writes else ""
     if isinstance(error, ValidationError):
@@ -92,7 +93,7 @@ def _sentence(error: Exception, tool: Entry, arguments: dict[str, Any]) -> str:
     if isinstance(error, OutcomeUnknown) and writes:
         again = (
             "Call again with the same arguments and operation_id: that writes once at most."
-            if "operation_id" in arguments
+            if has_key
             else "It may have been written: look with list_tasks before you call again, and use an operation_id then."
         )
         return f"The connection to the database was lost before it answered. {again}"

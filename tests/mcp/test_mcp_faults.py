@@ -101,6 +101,9 @@ def test_an_answer_that_was_lost(broken: Broken, agent_of_broken: Agent) -> None
             assert f"Call {tool} again in" in refusal
             continue
         assert "It may have been written: look with list_tasks before you call again" in refusal
+        # What many clients send for what they leave out is no operation_id, and protects from nothing.
+        for nothing in (None, "", "null"):
+            assert agent_of_broken.refusal(tool, **arguments, operation_id=nothing) == refusal
         refusal = agent_of_broken.refusal(tool, **arguments, operation_id="1")
         assert "Call again with the same arguments and operation_id" in refusal
 
