@@ -8,14 +8,13 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
-from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection, QueuePool
 
 from taskapi import queries
 from taskapi.connection import Connection, connect, limits
@@ -95,7 +94,7 @@ class Database:
         self._draining = False
         self._replacing = threading.Lock()
         self._replaced = -math.inf
-        self._pool: Pool = QueuePool(
+        self._pool: Pool = _Pool(
             self._open,
             pool_size=settings.pool_size,
             # The permits are the limit. The pool's own miscounts what is taken while dispose() waits for a close().
@@ -297,14 +296,29 @@ class Database:
         while not self._draining:
             time.sleep(CONNECT_RETRY)
             if self._slots and self._slots.is_called() and self._permits.acquire(CONNECT_RETRY):
-                with suppress(psycopg2.Error, DeadlinePassed, _NoSlot):
+                try:
                     if self._pool.checkedin():  # type: ignore[attr-defined]
                         pooled = self._pool.connect()
                         pooled.invalidate()
                         pooled.close()
-                # Nor is another one opened here in its place, before the other worker has tried.
-                if not self._permits.withhold(CONNECT_RETRY):
-                    self._permits.release()
+                except Exception as error:  # noqa: BLE001  # The thread goes on: nobody else would do this.
+                    log.warning(
+                        "cannot leave a connection to another worker: %s", without_password(error, self._settings)
+                    )
+                finally:
+                    # Nor is another one opened here in its place, before the other worker has tried.
+                    if not self._permits.withhold(CONNECT_RETRY):
+                        self._permits.release()
+
+
+class _Pool(QueuePool):
+    """A pool whose idle connections are all there: what is left of a closed one would hide them, being used last."""
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if record.dbapi_connection is None:
+            self._dec_overflow()
+        else:
+            super()._do_return_conn(record)
 
 
 class _NoSlot(Exception):

@@ -2,9 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from taskapi.database import Database
+from taskapi.repository import Repository
+from taskapi.settings import Settings
 from tests.conftest import StartService
 from tests.support import backends
 from tests.support.load import Client, crowd
@@ -38,6 +42,28 @@ def test_a_role_with_a_connection_limit(start_service: StartService, limited_url
     with crowd(service.port, CLIENTS, work):
         wait_until(lambda: sum(statuses.values()) > 25 * CLIENTS, "all are served")
     assert set(statuses) == {201}
+
+
+def test_a_closed_connection_hides_no_other(limited_url: str) -> None:
+    """One of two idle ones is cut, and the server allows no new one: the other serves, at once."""
+    # Never through a pooler, whose connections are its own.
+    settings = Settings(database_url=limited_url, db_connections=2, db_pool_timeout=0.5)
+    repository, direct = Repository(Database(settings)), limited_url.replace("//limited@", "//taskapi@")
+    own = "FROM pg_stat_activity WHERE usename = 'limited'"
+    with Sql(direct) as sql, Sql(direct) as holder:
+        with ThreadPoolExecutor(2) as threads:
+            with holder.transaction():
+                holder.execute("LOCK TABLE tasks")
+                lists = [threads.submit(repository.list_tasks) for _ in range(2)]
+                wait_until(lambda: sql.value(f"SELECT count(*) {own} AND wait_event_type = 'Lock'") == 2, "both wait")
+            assert [listed.result() for listed in lists] == [b"[]", b"[]"]
+        sql.execute("ALTER ROLE limited CONNECTION LIMIT 1")
+        repository.list_tasks()
+        # The one that was used last is the first that the pool gives out.
+        sql.execute(f"SELECT pg_terminate_backend((SELECT pid {own} ORDER BY state_change DESC LIMIT 1))")
+        wait_until(lambda: sql.value(f"SELECT count(*) {own}") == 1, "it is gone")
+        for _ in range(3):
+            assert repository.list_tasks() == b"[]"
 
 
 def test_connections_that_the_server_holds_still_count(
