@@ -130,5 +130,5 @@ class Worker(GeventWorker):
             gevent.spawn(self.wsgi.extensions["taskapi.database"].drain)
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """On INT or QUIT: end at once. Postgres rolls back what has begun, and clients see their connections end."""
+        """On INT or QUIT: end at once. Clients see their connections end; what Postgres has begun it may still do."""
         os._exit(0)
