@@ -96,7 +96,8 @@ def on_starting(server):
 def on_reload(server):
     """The new version has passed its trial; what the master does from now on is as it says."""
     _tell_the_workers(server)
-    server.reloads = Reload(server)
+    # An older version's has no such attribute.
+    server.reloads = Reload(server, getattr(server.reloads, "tried", None))
 
 
 def pre_fork(server, worker):

@@ -28,9 +28,11 @@ class Reload:
     trial has passed it reloads as gunicorn does. Otherwise nothing changes, and HUP may be repeated.
     """
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, migrations: set[str] | None = None) -> None:
+        """`migrations`: the files of those that are done. None: all that there are."""
         self._server = server
-        self._migrations = _migrations()
+        self._migrations = _migrations() if migrations is None else migrations
+        self.tried = self._migrations
         self._trial: subprocess.Popen[bytes] | None = None
         self._verdict = -1
         self._again = False
@@ -81,7 +83,9 @@ class Reload:
         self._server.log.info("Trying the new version; the workers stay until it has passed")
         self._verdict, writing = os.pipe()
         os.set_blocking(self._verdict, False)
-        migrate = "migrate" if _migrations() != self._migrations else ""
+        # Files that come while they are tried are new to the next trial.
+        self.tried = _migrations()
+        migrate = "migrate" if self.tried != self._migrations else ""
         # Without the shared slots and metrics: a trial is no worker.
         environment = {**os.environ, "TASKAPI_SLOTS": ""}
         environment.pop("PROMETHEUS_MULTIPROC_DIR", None)

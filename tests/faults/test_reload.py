@@ -135,3 +135,18 @@ def test_a_trial_that_hangs(start_service: Any, code: Path) -> None:
     service.process.terminate()
     assert service.process.wait(30) == 0
     wait_until(lambda: not Path(f"/proc/{second}").exists(), "the trial has ended")
+
+
+@pytest.mark.long
+def test_a_migration_that_comes_while_a_version_is_tried(start_service: Any, code: Path) -> None:
+    """The next reload runs it."""
+    service = start_service(code=code, WEB_CONCURRENCY="2")
+    before = service.workers()
+    service.process.send_signal(signal.SIGHUP)
+    trial_of(service)
+    migration(code).write_text(NEXT_MIGRATION)
+    wait_until(lambda: not set(service.workers()) & set(before), "the reload is done")
+    service.hup()
+    version(service)
+    with Sql(service.database_url) as sql:
+        assert sql.value("SELECT count(*) FROM pg_attribute WHERE attname = 'colour'") == 1
