@@ -4,6 +4,7 @@ import sys
 from contextlib import closing
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions as ext
 
 from taskapi.connection import PROPERTIES_SQL, misfit
@@ -49,6 +50,11 @@ def prepare_schema(settings: Settings) -> str:
         with closing(connect(settings)) as connection:
             _check(connection)
             revision, missing = current(connection), missing_tables(connection)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise MigrationError(
+            f"The database role may not read which migration the database is at ({without_password(error, settings)})."
+            f" The tables' owner runs: GRANT SELECT ON {VERSION_TABLE} TO the role, then start again."
+        ) from None
     except psycopg2.Error as error:
         raise MigrationError(_explained(error, None, settings)) from None
     if revision is not None and missing:

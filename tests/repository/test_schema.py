@@ -177,6 +177,14 @@ def test_a_locked_table_makes_it_give_up_and_change_nothing(database_url: str, s
     assert migrate(database_url, code=code).stdout == f"The database's schema was brought from {head()} to {NEXT}.\n"
 
 
+def test_a_role_that_cannot_read_the_version_is_not_told_to_migrate(
+    database_url: str, new_role: Callable[[str], str]
+) -> None:
+    sentence = refusal(migrate(new_role(database_url)))
+    assert "GRANT SELECT ON taskapi_version" in sentence
+    assert "migrations" not in sentence
+
+
 def test_a_role_without_the_right_is_told_who_has_it(
     empty_database_url: str, new_role: Callable[[str], str], template_url: str
 ) -> None:
