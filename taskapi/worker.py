@@ -16,7 +16,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 import taskapi.connection
-from taskapi.client_socket import ClientSocket
+from taskapi.client_socket import PIECE, ClientSocket
 from taskapi.logs import without_quotes
 from taskapi.settings import Settings
 
@@ -95,6 +95,13 @@ class Response(gunicorn.http.wsgi.Response):
         return False
 
 
+class FileWrapper(gunicorn.http.wsgi.FileWrapper):
+    """Reads a file in the pieces in which it is sent: Werkzeug's, of 8 KiB, take two thirds more of the processor."""
+
+    def __init__(self, filelike: Any, blksize: int = PIECE) -> None:
+        super().__init__(filelike, PIECE)
+
+
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
@@ -108,6 +115,7 @@ class Worker(GeventWorker):
         self.request_deadline = Settings.from_environment().request_deadline
         gunicorn.util.write_error = write_error
         gunicorn.http.wsgi.Response = Response
+        gunicorn.http.wsgi.FileWrapper = FileWrapper
         taskapi.connection.wait_for_socket = wait_for_socket
         # The application sees to it; gunicorn would answer 500 to a path outside it.
         os.environ.pop("SCRIPT_NAME", None)
