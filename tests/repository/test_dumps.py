@@ -19,6 +19,17 @@ from tests.support.tasks import id_of
 
 ROWS = {table: f"SELECT * FROM {table} ORDER BY 1" for table in ("tasks", "task_history", "taskapi_version")}
 
+OF_AN_OLDER_VERSION = """
+WITH old AS (
+    INSERT INTO tasks (title, created_at, updated_at)
+    VALUES (E'\\u200B', '2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z')
+    RETURNING tasks, id, title, updated_at
+)
+INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
+SELECT id, 'CREATED', format('title: %L', title), updated_at, 1, to_jsonb(answer(tasks)) FROM old
+"""
+"""Writes a task whose title shows nothing, as the first version allowed."""
+
 
 def program(name: str, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """Run one of PostgreSQL's own programs, of the server's version."""
@@ -34,7 +45,9 @@ def psql(url: str, file: Path, *arguments: str, check: bool = True) -> "subproce
 
 @pytest.fixture(scope="module")
 def lived(module_database_url: str, new_repository: NewRepository) -> str:
-    """The URL of a database with tasks of every kind: new, changed, completed, reopened, deleted."""
+    """The URL of a database with tasks of every kind: old, new, changed, completed, reopened, deleted."""
+    with Sql(module_database_url) as sql, sql.without_triggers():
+        sql.execute(OF_AN_OLDER_VERSION)
     repository = new_repository(module_database_url)
     tasks = [id_of(repository.create_task(title=f"Task {n}", description=None)) for n in range(5)]
     repository.update_task(task_id=tasks[1], changes={"title": "Another"}, idempotency_key="key")
