@@ -4,7 +4,8 @@ Why: every answer shows the fields of a task in one order and one spacing. The t
 search_path (pg_dump's is empty), and accept a history and its tasks that are loaded in one transaction. A title of
 zero-width or filler characters looks as blank as one of spaces.
 Safe on a live service: yes. It reads and rewrites no rows. It locks both tables, for some milliseconds, in the order in
-which the statements of sql/ do; old code neither needs nor sees what changes.
+which the statements of sql/ do. Old code serves on, but its readiness, which looks for `alembic_version`, is 503 until
+it is replaced.
 """
 
 from alembic import op
