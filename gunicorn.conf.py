@@ -159,12 +159,12 @@ def _check_addresses(server):
         if not isinstance(address, tuple):
             continue
         host, port = address
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-            except OSError as error:
-                sys.exit(f"taskapi: {_refusal(host, port, error)}")
+        except OSError as error:
+            sys.exit(f"taskapi: {_refusal(host, port, error)}")
 
 
 def _refusal(host, port, error):
@@ -172,7 +172,7 @@ def _refusal(host, port, error):
         return f"Port {port} of {host} is in use. End what listens there, or take another: PORT={port + 1} make run"
     if error.errno == errno.EACCES:
         return f"Port {port} is not open to this user. Take one from 1024 on: PORT=8000 make run"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
         return f"{host} is not an address of this machine. HOST=127.0.0.1 is for this machine alone, 0.0.0.0 for all."
     return f"The service cannot listen at {host}, port {port}: {error.strerror or error}"
 

@@ -33,12 +33,12 @@ def visitor(placed: Service) -> Iterator[httpx.Client]:
 
 
 def test_an_ipv6_address(placed: Service, visitor: httpx.Client) -> None:
-    if not has_ipv6():
-        pytest.skip("this machine has no IPv6")
-    assert urlsplit(placed.url).hostname == "::1"
     data_of(visitor.get("/api/v1/tasks"))
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", placed.port))
+    # On a machine that has them; an origin may be one on every machine.
+    if has_ipv6():
+        assert urlsplit(placed.url).hostname == "::1"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", placed.port))
     answer = visitor.get("/api/v1/tasks", headers={"Origin": "http://[::1]:3000"})
     assert answer.headers["Access-Control-Allow-Origin"] == "http://[::1]:3000"
 

@@ -78,8 +78,6 @@ def runs_as(folder: Path) -> tuple[int, int]:
 def test_it_runs_on_every_machine_and_data_may_move_between_them(
     place: Place, closed_wheel: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not MACHINES:
-        pytest.skip("this machine leaves no way open")
     for number, (wrapper, user, rights) in enumerate(MACHINES):
         process = place.start(environment=closed_wheel, wrapper=wrapper)
         write(process.url(), f"{number}")
@@ -91,7 +89,8 @@ def test_it_runs_on_every_machine_and_data_may_move_between_them(
     monkeypatch.setattr(identity, "_with_namespace", lambda user, group: [])
     place.folder.parent.chmod(0o711)
     server = EmbeddedPostgres(place.folder)
-    assert written(server.start()) == [f"{number}" for number in range(len(MACHINES))]
+    write(server.start(), "last")
+    assert written(server.url) == [*(f"{number}" for number in range(len(MACHINES))), "last"]
     assert runs_as(place.folder)[0] == NOBODY
     server.stop()
 
