@@ -191,18 +191,19 @@ def start_service(
         yield start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(
-    module_database_url: str, reach: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+    postgres: Server, template: str, reach: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The service, with two workers, on a database that the tests of one file share."""
-    environment = {"DATABASE_URL": reach(module_database_url)}
-    running = Service(environment, folder=tmp_path_factory.mktemp("service"), database_url=module_database_url)
-    yield running
-    running.kill()
+    """The service, with two workers, which many files share: none may rely on the tasks that it has."""
+    with postgres.database(template) as name:
+        url = postgres.url(name)
+        running = Service({"DATABASE_URL": reach(url)}, folder=tmp_path_factory.mktemp("service"), database_url=url)
+        yield running
+        running.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service_sql(service: Service) -> Iterator[Sql]:
     """A direct connection to the database of `service`."""
     with Sql(service.database_url) as connection:

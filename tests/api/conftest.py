@@ -1,4 +1,4 @@
-"""One service for the tests over HTTP that can share it, and what they say to it most."""
+"""What the tests over HTTP say to the service that they share most."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -8,28 +8,8 @@ import httpx
 import pytest
 
 from tests.support.envelope import data_of
-from tests.support.server import Server
 from tests.support.service import Service
 from tests.support.sql import Sql
-
-
-@pytest.fixture(scope="session")
-def service(
-    postgres: Server, template: str, reach: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """The service, with two workers, which all files here share: none may rely on the tasks that it has."""
-    with postgres.database(template) as name:
-        url = postgres.url(name)
-        running = Service({"DATABASE_URL": reach(url)}, folder=tmp_path_factory.mktemp("service"), database_url=url)
-        yield running
-        running.kill()
-
-
-@pytest.fixture(scope="session")
-def service_sql(service: Service) -> Iterator[Sql]:
-    """A direct connection to the database of `service`."""
-    with Sql(service.database_url) as connection:
-        yield connection
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.service import Service
 from tests.support.sql import Sql
 
-THREADS, WRITES = 32, 40
+THREADS, WRITES = 32, 100
 
 POPUPS = {"PUT": "TASK_UPDATED", "complete": "TASK_COMPLETED", "incomplete": "TASK_INCOMPLETE"}
 

@@ -45,9 +45,9 @@ def samples(url: str) -> Iterator[list[int]]:
 
 
 def test_reloads_and_killed_workers_stay_under_the_cap(
-    start_service: Any, database_url: str, sized: Callable[[Any, Any], Any], figure: Callable[[str], None]
+    start_service: Any, database_url: str, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    clients, rounds, pause = sized(40, 200), sized(1, 10), 0.0
+    clients, rounds = sized(60, 200), sized(1, 10)
     # Never through a pooler, whose connections are its own.
     service = start_service(DATABASE_URL=database_url, WEB_CONCURRENCY="2")
     statuses: Counter[int] = Counter()
@@ -58,12 +58,9 @@ def test_reloads_and_killed_workers_stay_under_the_cap(
         except BROKEN:
             # Its worker was killed.
             statuses[0] += 1
-        time.sleep(pause)
 
     with samples(database_url) as counts, crowd(service.port, clients, work):
         wait_until(lambda: max(counts, default=0) >= ALLOWED, "the load takes every connection")
-        # Workers start sooner where the clients leave them something of the processors.
-        pause = sized(0.2, 0.0)
         for _ in range(rounds):
             service.hup()
             time.sleep(0.5)

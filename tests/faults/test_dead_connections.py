@@ -12,14 +12,14 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
-READERS, WRITERS = 12, 4
+READERS, WRITERS = 20, 4
 
 
 def test_idle_connections_that_end(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    rounds = sized(3, 100)
-    service = start_service()
+    rounds = sized(5, 100)
+    service = start_service(WEB_CONCURRENCY="2")
     with Sql(service.database_url) as sql, Client(service.port) as client:
         task_id = client.create("read me").data["id"]
         writes: Counter[int] = Counter()
@@ -42,8 +42,8 @@ def test_idle_connections_that_end(
 def test_busy_connections_that_end(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    rounds = sized(3, 100)
-    service = start_service()
+    rounds = sized(5, 100)
+    service = start_service(WEB_CONCURRENCY="2")
     with Client(service.port) as client:
         task_id = client.create("read me").data["id"]
     reads = ended = 0

@@ -15,13 +15,14 @@ from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 
+BUSY, CALM = 16, 16
+"""Clients that ask again at once, and that let their connection rest for a moment, as a person's browser does."""
+
 
 def test_reloads_and_ended_workers_fail_no_request(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    reloads, ends = sized(1, 20), sized(1, 10)
-    # Clients that ask again at once, and that let their connection rest for a moment, as a person's browser does.
-    busy, calm = sized(4, 16), sized(8, 16)
+    reloads, ends = sized(2, 20), sized(1, 10)
     service = start_service(WEB_CONCURRENCY="2")
     failures: list[str] = []
     answered = 0
@@ -37,10 +38,10 @@ def test_reloads_and_ended_workers_fail_no_request(
             answered += 2
         except BROKEN as error:
             failures.append(repr(error))
-        if number >= busy:
+        if number >= BUSY:
             time.sleep(random.uniform(0, 1))
 
-    with crowd(service.port, busy + calm, work):
+    with crowd(service.port, BUSY + CALM, work):
         for _ in range(reloads):
             service.hup()
         for _ in range(ends):

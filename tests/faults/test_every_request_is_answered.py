@@ -104,10 +104,10 @@ FAULTS = [stopped_backends, stopped_server, locked_row, locked_tables, swallowin
 def test_every_request_is_answered(
     fault: Callable[[Place], Any],
     place: Place,
-    sized: Callable[[float, float], float],
+    sized: Callable[[int, int], int],
     figure: Callable[[str], None],
 ) -> None:
-    seconds, deadline = sized(1.5, 60), sized(5, 30)
+    seconds, deadline = sized(3, 60), sized(5, 30)
     answers: list[tuple[float, Answer]] = []
 
     def work(client: Client, number: int) -> None:

@@ -33,7 +33,7 @@ def limited_url(postgres: Server, new_database: Callable[[], str]) -> Iterator[s
 
 
 def test_a_role_with_a_connection_limit(start_service: StartService, limited_url: str) -> None:
-    service = start_service(DATABASE_URL=limited_url)
+    service = start_service(DATABASE_URL=limited_url, WEB_CONCURRENCY="2")
     statuses: Counter[int] = Counter()
 
     def work(client: Client, number: int) -> None:

@@ -86,7 +86,7 @@ def test_no_room_for_the_tables(
 ) -> None:
     wanted, refused, read = sized(200, 5000), 0, 0
     with server_on("tables") as disk:
-        service = start_service(DATABASE_URL=disk.url)
+        service = start_service(DATABASE_URL=disk.url, WEB_CONCURRENCY="2")
         running = service.workers(), (disk.data / "postmaster.pid").read_text()
         with Sql(disk.url) as sql, Client(service.port) as client:
             ids = four_tasks(client)
@@ -126,7 +126,7 @@ def test_no_room_for_the_tables(
 
 def test_no_room_for_the_log(start_service: Any, figure: Callable[[str], None]) -> None:
     with server_on("log") as disk:
-        service = start_service(DATABASE_URL=disk.url, DB_POOL_TIMEOUT="0.5")
+        service = start_service(DATABASE_URL=disk.url, WEB_CONCURRENCY="2", DB_POOL_TIMEOUT="0.5")
         workers = service.workers()
         answers: Counter[int] = Counter()
         acknowledged: list[str] = []

@@ -40,13 +40,16 @@ def test_an_acknowledged_write_survives_once(
             go_on()
             own_server.kill()
             own_server.start()
+        while "the database cut the connection" not in service.log:
+            go_on()
+            with Sql(url) as sql:
+                backends.kill_one(sql)
         go_on()
 
     with Sql(url) as sql:
         ledger.check(sql)
         entries = sql.value("SELECT count(*) FROM task_history")
     assert ledger.slowest <= 30
-    assert "the database cut the connection" in service.log or "cannot connect to the database" in service.log
     figure(
         f"{rounds} kills of a backend and {rounds} of the server, {clients} clients: {ledger.acknowledged:,} writes"
         f" acknowledged, 0 lost, 0 doubled; {ledger.answers['unknown']:,} reported as unknown,"

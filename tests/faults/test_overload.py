@@ -28,7 +28,7 @@ def test_two_hundred_clients_on_a_slow_database(
     sized: Callable[[Any, Any], Any],
     figure: Callable[[str], None],
 ) -> None:
-    seconds, limits = sized((2, {"DB_POOL_TIMEOUT": "1.5"}), (60, {}))
+    seconds, limits = sized((3, {"DB_POOL_TIMEOUT": "1.5"}), (60, {}))
     direct = new_database()
     proxy, url = before_database(direct)
     with proxy:

@@ -167,7 +167,7 @@ def test_equal_requests_at_the_same_moment(
 
 
 def test_another_body_with_the_same_key_is_422(start_service: Any) -> None:
-    author, service = Author(), start_service()
+    author, service = Author(), start_service(WEB_CONCURRENCY="2")
     with Sql(service.database_url) as sql, Proxy(service.port) as proxy, Client(proxy.port) as client:
         for _ in PLAN:
             write = author.next(0)
@@ -191,7 +191,7 @@ def test_another_body_with_the_same_key_is_422(start_service: Any) -> None:
 
 def test_a_worker_is_killed_while_its_write_waits(start_service: Any) -> None:
     """The surest way in between: the row is locked, so the write has begun and cannot end before the worker has."""
-    service = start_service()
+    service = start_service(WEB_CONCURRENCY="2")
     with Sql(service.database_url) as sql, Client(service.port) as client:
         task_id = client.create("wanted").data["id"]
         write = Write("COMPLETED", "PATCH", f"/tasks/{task_id}/complete", None, "key of a killed one")
@@ -221,7 +221,7 @@ def test_a_worker_is_killed_while_its_write_waits(start_service: Any) -> None:
 def test_workers_are_killed_under_writes(
     start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
 ) -> None:
-    kills, author, service = sized(2, 50), Author(), start_service(WEB_CONCURRENCY="2")
+    kills, author, service = sized(3, 50), Author(), start_service(WEB_CONCURRENCY="2")
 
     def kill_one_worker() -> None:
         """Return when it is gone, another one has taken its place, and writes have gone on."""

@@ -18,7 +18,7 @@ def test_schemathesis_finds_nothing(
     start_service: Any, tmp_path: Path, sized: Callable[[Any, Any], Any], figure: Callable[[str], None]
 ) -> None:
     """All checks are on, and all phases: none is left out. What it is told besides is in schemathesis_hooks.py."""
-    seeds, examples = sized([1], [1, 2, 3]), sized(2, 200)
+    seeds, examples = sized([1], [1, 2, 3]), sized(5, 200)
     service = start_service()
     cases = operations = 0
     for seed in seeds:

@@ -51,7 +51,7 @@ def test_others_are_served(
     sized: Callable[[float, float], float],
     figure: Callable[[str], None],
 ) -> None:
-    seconds, count = sized(0.8, 30), UNREAD if sent.startswith(b"GET") else CONNECTIONS
+    seconds, count = sized(1.5, 30), UNREAD if sent.startswith(b"GET") else CONNECTIONS
     slowest, asked = 0.0, 0
     with connections(service.port, sent, count) as sockets:
         end = time.monotonic() + seconds

@@ -94,7 +94,7 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
                 subprocess.Popen(
                     command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
                 )
-                for _ in range(3)
+                for _ in range(8)
             ]
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
             wait_until(lambda: sql.value(waiting) == len(migrators), "all migrators wait for their turn")
