@@ -69,10 +69,10 @@ CREATE VIEW task_history AS SELECT * FROM kept_history WHERE played();
 
 QUICK: dict[str, Any] = {
     "db_connections": 1,
-    "db_pool_timeout": 0.4,
+    "db_pool_timeout": 1.5,
     "db_lock_timeout": 1.0,
     "db_statement_timeout": 1.0,
-    "request_deadline": 3.0,
+    "request_deadline": 8.0,
 }
 
 
