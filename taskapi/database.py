@@ -163,19 +163,23 @@ class Database:
         pool, pooled = self._checkout()
         try:
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
-            is_bloated = False
+            keeps = True
             try:
                 row = self._send(name, parameters, connection)
-                is_bloated = row is not None and any(type(value) is bytes and len(value) > LARGE for value in row)
+                keeps = row is None or not any(type(value) is bytes and len(value) > LARGE for value in row)
                 return row
+            except (OutcomeUnknown, SchemaMismatch):
+                # Even if it is open: what comes next on it may be this statement's, and what its session remembers of
+                # the schema is not so any more.
+                keeps = False
+                raise
             except ReadOnly:
                 connection.is_read_only = True
                 raise
             finally:
                 if connection.is_read_only:
                     self._replace(pool)
-                leaves = self._draining or is_bloated or pool is not self._pool
-                if connection.closed or leaves:
+                if connection.closed or self._draining or not keeps or pool is not self._pool:
                     pooled.invalidate()
                 pooled.close()
         finally:
@@ -340,14 +344,18 @@ READ_ONLY = "25006"
 UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedStatement)
 """Not prepared; "cached plan must not change result type", after a migration; prepared already."""
 
-SCHEMA_CODES = {"42P01", "42703", "42883", "3F000"}
-"""No such table, column, function, schema."""
+SCHEMA_CODES = {"42P01", "42703", "42883", "3F000", "42804"}
+"""No such table, column, function, schema; a column of another type than a trigger remembers."""
 
-REFUSALS = ("55P03", "57014", "53", "58", "XX")
-"""A lock not given in time; a statement that took too long; resources, disk and system errors."""
+REFUSALS = ("55P03", "57014", "42501", "53", "58", "XX")
+"""A lock not given in time; a statement that took too long; a right that the role has not; resources, disk and system
+errors."""
 
 CUTS = ("57P", "08")
 """The server, or the way to it, is ending."""
+
+LONGEST_REASON = 500
+"""Characters of the server's message that are logged. A trigger may raise one of any length."""
 
 
 def _translated(error: Exception, connection: Connection, name: str) -> Exception:
@@ -365,11 +373,17 @@ def _translated(error: Exception, connection: Connection, name: str) -> Exceptio
     if code in CONFLICTS:
         return Conflict()
     if code in SCHEMA_CODES:
-        log.error("%s: the database's schema is not this version's: %s", name, str(error).splitlines()[0])
+        log.error("%s: the database's schema is not this version's: %s", name, _reason(error))
         return SchemaMismatch()
     if code.startswith(REFUSALS):
-        log.warning("%s: the database refused: %s", name, str(error).splitlines()[0])
+        log.warning("%s: the database refused: %s", name, _reason(error))
         return RolledBack()
     if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
         return Conflict()
-    return StatementFailed(f"{name}: {code} {error.diag.message_primary}")  # type: ignore[attr-defined]
+    return StatementFailed(f"{name}: {code} {_reason(error)}")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of the server's message, without its details, which quote rows."""
+    message: str = error.diag.message_primary or ""  # type: ignore[attr-defined]
+    return message.partition("\n")[0][:LONGEST_REASON]

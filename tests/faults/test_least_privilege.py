@@ -13,7 +13,7 @@ from taskapi.database import Database
 from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.settings import Settings
-from tests.support.ledger import PLAN, Ledger
+from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client
 from tests.support.migrating import migrate
 from tests.support.replay import assert_replay_equals_tasks
@@ -94,6 +94,26 @@ def test_every_endpoint_serves(service: Service, urls: dict[str, str]) -> None:
         assert_replay_equals_tasks(sql)
         assert sql.value("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", (ROLE,)) > 0
     assert "ERROR" not in service.log
+
+
+REVOKED = ["INSERT ON task_history", "SELECT ON tasks", "EXECUTE ON FUNCTION answer(tasks)"]
+
+
+@pytest.mark.parametrize("right", REVOKED)
+def test_a_right_that_is_taken_away_and_given_back(service: Service, urls: dict[str, str], right: str) -> None:
+    everyone = "PUBLIC" if "FUNCTION" in right else ROLE
+    with Client(service.port) as client, Sql(urls[OWNER]) as owner:
+        owner.execute(f"REVOKE {right} FROM {everyone}")
+        try:
+            answer = client.create("in vain")
+        finally:
+            owner.execute(f"GRANT {right} TO {everyone}")
+        assert answer.status == 503
+        assert NOTHING in answer.envelope["error"]
+        assert client.create("well again").status == 201
+        assert not [task for task in client.request("GET", "/tasks").data if task["title"] == "in vain"]
+    assert "permission denied for" in service.log
+    assert "Traceback" not in service.log
 
 
 def test_every_statement_runs(urls: dict[str, str]) -> None:

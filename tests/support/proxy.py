@@ -17,7 +17,8 @@ class Proxy:
 
     While `swallowing`, bytes vanish in both directions, and new connections get no answer. `delay` holds each piece
     of an answer back for so many seconds. While `losing`, a connection ends instead of passing an answer on. A subclass
-    may decide about each piece by itself. `target` may change: for connections that are opened afterwards.
+    may decide about each piece by itself. `instead` comes once, in the place of the next piece of an answer. `target`
+    may change: for connections that are opened afterwards.
     """
 
     def __init__(self, target: str | int) -> None:
@@ -27,6 +28,7 @@ class Proxy:
         self.swallowing = False
         self.losing = False
         self.delay = 0.0
+        self.instead = b""
         self.lost = 0
         self._open: set[socket.socket] = set()
         self._bitten: set[socket.socket] = set()
@@ -87,6 +89,8 @@ class Proxy:
             while data := source.recv(65536):
                 if is_answer and self.delay:
                     time.sleep(self.delay)
+                if is_answer and self.instead:
+                    data, self.instead = self.instead, b""
                 fate = self.fate(data, is_answer)
                 if fate is Fate.CUT:
                     break
