@@ -64,6 +64,11 @@ def init_api(app: Flask, settings: Settings) -> None:
 def _docs(spec: bytes) -> flask.Blueprint:
     docs = flask.Blueprint("docs", __name__, static_folder=DOCS_FOLDER, static_url_path="/api/docs")
 
+    @docs.before_request
+    def whole() -> None:
+        # A server may ignore Range (RFC 9110, section 14.2). Werkzeug would look at it before the conditions.
+        flask.request.environ.pop("HTTP_RANGE", None)
+
     @docs.get("/api/openapi.json")
     def openapi() -> Response:
         return Response(spec, mimetype="application/json", headers=REVALIDATED)

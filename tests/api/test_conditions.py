@@ -103,6 +103,21 @@ def test_an_error_about_the_docs_is_in_the_envelope(
         error_of(answer, answer.status_code)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/api/docs", "/api/docs/redoc.standalone.js"])
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=5-1", "items=0-1", "bytes=99999999-"])
+def test_the_docs_are_sent_whole_whatever_part_is_asked_for(
+    client: httpx.Client, service: Service, path: str, method: str, asked: str
+) -> None:
+    def status(**headers: str) -> int:
+        return client.request(method, service.url + path, headers={"Range": asked, **headers}).status_code
+
+    assert status() == 200
+    # The conditions come first (RFC 9110, section 13.2.2).
+    assert status(**{"If-Match": '"7"'}) == 412
+    assert status(**{"If-None-Match": "*"}) == 304
+
+
 @pytest.mark.parametrize("path", ["/api/docs", "/api/docs/redoc.js"])
 def test_the_docs_are_not_sent_again_to_a_browser_that_has_them(
     client: httpx.Client, service: Service, path: str
