@@ -47,6 +47,17 @@ class Count(WholeNumber):
         return value
 
 
+class Flag(fields.Boolean):
+    """True or false as JSON has them: no number."""
+
+    default_error_messages = {"invalid": "must be true or false"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid")
+        return value
+
+
 class TaskId(Identifier):
     """A task's id: in JSON, it may come as anything."""
 
@@ -175,13 +186,7 @@ class UpdateTask(Lenient):
     task_id = TaskId(required=True)
     title = Text(longest=TITLE_LENGTH, blank=False)
     description = Text(longest=DESCRIPTION_LENGTH)
-    clear_description = fields.Boolean(
-        load_default=False,
-        truthy={True},
-        falsy={False},
-        error_messages={"invalid": "must be true or false"},
-        metadata={"description": "Remove it."},
-    )
+    clear_description = Flag(load_default=False, metadata={"description": "Remove it."})
     operation_id = OperationId(metadata=OperationId.TOLD)
 
     @validates_schema(skip_on_field_errors=True)

@@ -22,8 +22,9 @@ class Lenient(Strict):
 
     @pre_load
     def _as_meant(self, arguments: Any, **_: Any) -> Any:
+        arguments = _parsed(arguments, dict)
         if not isinstance(arguments, dict):
-            return _parsed(arguments, dict)
+            return arguments
         return {
             name: as_meant(self.fields.get(name), value)
             for name, value in arguments.items()

@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import ObjectReceiveStream, ObjectSendStream
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.dispatcher import as_request_id, coerce_request_id
 from mcp.shared.message import SessionMessage
 from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, JSONRPCResponse, jsonrpc_message_adapter
 from pydantic import ValidationError
@@ -69,13 +70,15 @@ class _Session:
     def _note(self, item: SessionMessage) -> None:
         message = item.message
         if isinstance(message, JSONRPCRequest):
-            self._open.add(message.id)
+            self._open.add(coerce_request_id(message.id))
         elif getattr(message, "method", "") == "notifications/cancelled":
             # A request that was taken back has no answer.
             self._close((getattr(message, "params", None) or {}).get("requestId"))
 
-    def _close(self, number: Any) -> None:
-        self._open.discard(number)
+    def _close(self, number: object) -> None:
+        # As the SDK has it: anything may stand in a notification, and "7" is the request 7.
+        if (request := as_request_id(number)) is not None:
+            self._open.discard(coerce_request_id(request))
         if not self._open:
             self._all_answered.set()
 

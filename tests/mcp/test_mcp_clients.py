@@ -78,6 +78,7 @@ def test_an_array_may_come_as_json_text_and_one_without_brackets(agent: Agent) -
         '{"title": "one"}',
         '[{"title": "one"}]',
         ['{"title": "one"}'],
+        ['{"title": "one", "description": null}'],
         ' [{"title": "one", "description": null}]',
     ):
         (task,) = agent.answer("create_tasks", tasks=given)["tasks"]
@@ -93,6 +94,9 @@ def test_numbers_booleans_and_words_may_come_in_other_clothes(agent: Agent, modu
     assert agent.answer("task_history", action_type="created")["total"] > 0
     (task_id,) = agent.create("described")
     agent.answer("update_task", task_id=task_id, description="d")
+    for unclear in (1, 1.0, "1", "yes", [True]):
+        refusal = agent.refusal("update_task", task_id=task_id, clear_description=unclear)
+        assert "clear_description: must be true or false" in refusal
     assert agent.answer("update_task", task_id=task_id, clear_description="true")["task"]["description"] is None
     number = uuid.uuid4().int % 10**15
     agent.answer("create_tasks", tasks=[{"title": "x"}], operation_id=number)

@@ -256,13 +256,18 @@ def test_what_came_before_the_end_of_stdin_is_answered(lines: Lines, sql: Sql) -
     assert sql.value("SELECT count(*) FROM tasks") == 10
 
 
-def test_a_call_that_was_taken_back_does_not_keep_the_server(lines: Lines, sql: Sql, database_url: str) -> None:
+@pytest.mark.parametrize("ids", [["2"], ['"2"'], ["[1]", '{"x": 1}', "null", "2.5", "2"]], ids=" ".join)
+def test_a_call_that_was_taken_back_does_not_keep_the_server(
+    lines: Lines, sql: Sql, database_url: str, ids: list[str]
+) -> None:
     lines.shake_hands()
     (task_id,) = sql.rows("SELECT gen_random_uuid()::text")[0]
     with Sql(database_url) as other, other.transaction():
         other.execute("LOCK TABLE tasks")
         lines.send(call("get_task", {"task_id": task_id}, number=2))
-        lines.send(b'{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}')
+        for number in ids:
+            params = f'{{"requestId": {number}}}'
+            lines.send(f'{{"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {params}}}'.encode())
         assert lines.exchange(request("ping", {}, number=3))["id"] == 3
     assert [answer for answer in lines.end_input() if answer["id"] != 2] == []
 
