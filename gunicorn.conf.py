@@ -27,13 +27,13 @@ for name in [name for name in sys.modules if name.partition(".")[0] == "taskapi"
     del sys.modules[name]
 
 from taskapi.addresses import netloc  # noqa: E402
+from taskapi.database.slots import new_file  # noqa: E402
 from taskapi.errors import ConfigurationError  # noqa: E402
 from taskapi.logs import config as logging_config  # noqa: E402
 from taskapi.logs import take_over_prints  # noqa: E402
 from taskapi.reload import Reload  # noqa: E402
 from taskapi.settings import Settings  # noqa: E402
 from taskapi.signals import end_in_order, held_back  # noqa: E402
-from taskapi.slots import new_file  # noqa: E402
 
 take_over_prints()
 
@@ -44,7 +44,7 @@ except ConfigurationError as error:
 
 bind = settings.address
 workers = settings.workers
-worker_class = "taskapi.worker.Worker"
+worker_class = "taskapi.server.worker.Worker"
 # For the workers' heartbeats. What empties the folder for temporary files leaves this one alone.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
@@ -62,7 +62,7 @@ secure_scheme_headers = {}
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False
 control_socket_disable = True
-logger_class = "taskapi.logs.QuietLogger"
+logger_class = "taskapi.server.logger.QuietLogger"
 logconfig_dict = logging_config(settings)
 
 # This file was read: see wsgi.py. The variable leads the workers to the connections' slots.

@@ -13,7 +13,7 @@ from benchmarks.client import Client
 from benchmarks.lab import Postgres, Server, cpu_seconds, serve_taskapi, tree
 from benchmarks.report import Report
 from benchmarks.wrk import load
-from taskapi.queries import load as load_statements
+from taskapi.database.queries import load as load_statements
 
 MANY = 10_000
 """Tasks in the long list."""

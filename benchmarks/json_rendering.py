@@ -12,8 +12,8 @@ import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import RealDictCursor
 
+from taskapi.database.queries import load
 from taskapi.embedded import EmbeddedPostgres
-from taskapi.queries import load
 from taskapi.schemas import TaskSchema
 
 ROUNDS = 9

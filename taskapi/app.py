@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from taskapi.database import Database
+from taskapi.database.database import Database
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 from taskapi.web.access import init_access

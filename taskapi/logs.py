@@ -3,13 +3,11 @@
 import io
 import logging
 import os
-import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from gunicorn.glogging import Logger
 
 from taskapi.output import Output
 from taskapi.settings import Settings
@@ -47,24 +45,6 @@ class TextFormatter(logging.Formatter):
             f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname:7} {_one_line(record.getMessage())}"
         )
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-def without_quotes(message: str) -> str:
-    """gunicorn's message about a malformed request, up to what it quotes of the request: that may be a secret."""
-    return re.split(r":? b?['\"]", message)[0]
-
-
-class QuietLogger(Logger):
-    """gunicorn's logger without its access log: the service writes its own line for each request."""
-
-    def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
-        """Nothing."""
-
-    def warning(self, msg: str, *arguments: Any, **options: Any) -> None:
-        """A warning; where it is about a malformed request, without quotes from that."""
-        if msg.startswith("Invalid request from ip="):
-            msg = without_quotes(msg)
-        super().warning(msg, *arguments, **options)
 
 
 def json_line(level: str, logger: str, message: str, created: float | None = None, **fields: Any) -> str:

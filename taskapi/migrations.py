@@ -7,8 +7,8 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions as ext
 
-from taskapi.connection import PROPERTIES_SQL, misfit
-from taskapi.database_url import libpq_url, without_password
+from taskapi.database.connection import PROPERTIES_SQL, misfit
+from taskapi.database.database_url import libpq_url, without_password
 from taskapi.errors import ConfigurationError, TaskapiError
 from taskapi.logs import take_over_prints
 from taskapi.places import ROOT

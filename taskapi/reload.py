@@ -1,6 +1,7 @@
 """Reloads that cannot end the service: a new version is tried in a process of its own before any worker has to go.
 
-`Reload` is part of gunicorn's master; `python -m taskapi.reload` is the trial.
+`Reload` is part of gunicorn's master; `python -m taskapi.reload` is the trial. The name stays: the master of an older
+version starts it in the newer one's folder.
 """
 
 import logging.config

@@ -25,7 +25,7 @@ class Statements(Protocol):
     """What the repository needs of a database."""
 
     def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
-        """See taskapi.database.Database.run."""
+        """See taskapi.database.database.Database.run."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from taskapi.database import Database
+from taskapi.database.database import Database
 from taskapi.embedded import EmbeddedError
 from taskapi.repository import Repository
 from taskapi.settings import Settings

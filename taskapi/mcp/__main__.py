@@ -13,8 +13,8 @@ from functools import partial
 
 import anyio
 
-from taskapi.database import Database
-from taskapi.database_url import libpq_url
+from taskapi.database.database import Database
+from taskapi.database.database_url import libpq_url
 from taskapi.embedded import EmbeddedError, EmbeddedPostgres
 from taskapi.errors import ConfigurationError
 from taskapi.logs import config as logging_config

@@ -14,7 +14,7 @@ from mcp import MCPError
 from mcp.server import Server
 
 from taskapi import __version__
-from taskapi.database import deadline
+from taskapi.database.database import deadline
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, OutcomeUnknown, TaskNotFound
 from taskapi.mcp.tools import TOOLS, Entry
 from taskapi.repository import Repository

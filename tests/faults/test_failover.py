@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from taskapi.connection import connect
-from taskapi.database import Database
+from taskapi.database.connection import connect
+from taskapi.database.database import Database
 from taskapi.errors import ReadOnly
 from taskapi.repository import Repository
 from taskapi.settings import Settings

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from taskapi.database import Database
+from taskapi.database.database import Database
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 from tests.conftest import StartService

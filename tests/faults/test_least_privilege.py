@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 
-from taskapi import queries
-from taskapi.database import Database
+from taskapi.database import queries
+from taskapi.database.database import Database
 from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.settings import Settings

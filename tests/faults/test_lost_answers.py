@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskapi.database import Database
+from taskapi.database.database import Database
 from taskapi.errors import (
     AnswerLost,
     DatabaseUnavailable,

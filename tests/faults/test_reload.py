@@ -53,7 +53,7 @@ def assert_refused(service: Service, seconds: float = 60) -> None:
 
 def test_a_version_that_cannot_work(start_service: Any, code: Path, sized: Callable[[int, int], int]) -> None:
     service = start_service(code=code, WEB_CONCURRENCY="2")
-    files = ["taskapi/app.py", "gunicorn.conf.py", "taskapi/settings.py", "taskapi/worker.py", "wsgi.py"]
+    files = ["taskapi/app.py", "gunicorn.conf.py", "taskapi/settings.py", "taskapi/server/worker.py", "wsgi.py"]
     for name in files[: sized(1, len(files))]:
         whole = (code / name).read_text()
         (code / name).write_text(f"{whole}\nimport no_such_module\n")

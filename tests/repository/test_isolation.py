@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from taskapi import database
+from taskapi.database import database
 from tests.conftest import NewRepository
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql

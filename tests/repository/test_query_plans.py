@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from taskapi import queries
+from taskapi.database import queries
 from tests.support.sql import Sql
 
 

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from taskapi.database import Database
+from taskapi.database.database import Database
 from taskapi.errors import OutcomeUnknown, RolledBack, SchemaMismatch, StatementFailed, TaskapiError
 from taskapi.repository import Repository
 from taskapi.settings import Settings

@@ -9,7 +9,7 @@ import gevent
 import gevent.socket
 import pytest
 
-from taskapi.client_socket import ClientSocket
+from taskapi.server.client_socket import ClientSocket
 
 SLOW = b"x" * 20_000_000
 

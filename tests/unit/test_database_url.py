@@ -3,7 +3,7 @@
 import psycopg2.extensions as ext
 import pytest
 
-from taskapi.database_url import libpq_url
+from taskapi.database.database_url import libpq_url
 from taskapi.errors import ConfigurationError
 from taskapi.settings import Settings
 

@@ -11,7 +11,11 @@ from tests.support.service import ROOT
 
 @pytest.mark.parametrize(
     ("module", "unneeded"),
-    [("taskapi.app", {"alembic", "mcp"}), ("taskapi.migrations", {"alembic", "flask", "mcp", "sqlalchemy"})],
+    [
+        ("taskapi.app", {"alembic", "mcp"}),
+        ("taskapi.migrations", {"alembic", "flask", "gunicorn", "mcp", "sqlalchemy"}),
+        ("taskapi.mcp.__main__", {"alembic", "gunicorn"}),
+    ],
 )
 def test_it_loads_without(module: str, unneeded: set[str]) -> None:
     program = f"import sys, {module}; print(*sys.modules)"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskapi import queries, repository
+from taskapi import repository
+from taskapi.database import queries
 
 TWO_STATEMENTS = """-- A file about figures; this line belongs to no statement.
 

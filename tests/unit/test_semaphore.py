@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from taskapi.semaphore import FairSemaphore
+from taskapi.database.semaphore import FairSemaphore
 from tests.support.waiting import wait_until
 
 
@@ -132,7 +132,7 @@ KILLED_GREENLETS = """
 from gevent import monkey
 monkey.patch_all()
 import gevent
-from taskapi.semaphore import FairSemaphore
+from taskapi.database.semaphore import FairSemaphore
 
 semaphore = FairSemaphore(1)
 assert semaphore.acquire(0)

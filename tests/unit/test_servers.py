@@ -9,8 +9,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from taskapi import servers
-from taskapi.connection import connect
+from taskapi.database import servers
+from taskapi.database.connection import connect
 from taskapi.settings import Settings
 from tests.support.proxy import before_database
 from tests.support.server import Server

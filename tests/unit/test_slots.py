@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.slots import Slots, new_file
+from taskapi.database.slots import Slots, new_file
 from tests.support.waiting import wait_until
 
 HOLDER = """
 import os, sys
-from taskapi.slots import Slots
+from taskapi.database.slots import Slots
 
 slots = Slots(os.open(sys.argv[1], os.O_RDWR), int(sys.argv[2]))
 taken = 0

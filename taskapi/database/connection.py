@@ -13,9 +13,9 @@ from select import POLLIN, poll  # by name: gevent puts a slower poll() into the
 import psycopg2
 import psycopg2.extensions as ext
 
-from taskapi import servers
-from taskapi.database_url import libpq_url
-from taskapi.servers import DeadlinePassed
+from taskapi.database import servers
+from taskapi.database.database_url import libpq_url
+from taskapi.database.servers import DeadlinePassed
 from taskapi.settings import Settings
 
 LET_GO = 120.0
@@ -133,7 +133,7 @@ def _wait(connection: Connection) -> None:
 def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] | None = None) -> Connection:
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
-    taskapi.servers chooses the server where DATABASE_URL names several, or one with several addresses.
+    servers.py chooses the server where DATABASE_URL names several, or one with several addresses.
 
     Raises psycopg2.OperationalError, which says why of each server that was tried; then, too, `on_close` has run.
     """

@@ -16,9 +16,12 @@ import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection, QueuePool
 
-from taskapi import queries
-from taskapi.connection import Connection, connect, limits
-from taskapi.database_url import libpq_url, without_password
+from taskapi.database import queries
+from taskapi.database.connection import Connection, connect, limits
+from taskapi.database.database_url import libpq_url, without_password
+from taskapi.database.semaphore import FairSemaphore
+from taskapi.database.servers import DeadlinePassed
+from taskapi.database.slots import Slots
 from taskapi.errors import (
     Conflict,
     ConnectFailed,
@@ -31,10 +34,7 @@ from taskapi.errors import (
     SchemaMismatch,
     StatementFailed,
 )
-from taskapi.semaphore import FairSemaphore
-from taskapi.servers import DeadlinePassed
 from taskapi.settings import Settings
-from taskapi.slots import Slots
 
 log = logging.getLogger("taskapi.database")
 

@@ -15,9 +15,9 @@ from gunicorn.http.body import LengthReader
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
-import taskapi.connection
-from taskapi.client_socket import PIECE, ClientSocket
-from taskapi.logs import without_quotes
+import taskapi.database.connection
+from taskapi.server.client_socket import PIECE, ClientSocket
+from taskapi.server.logger import without_quotes
 from taskapi.settings import Settings
 
 MOST_SKIPPED = 64 * 1024
@@ -35,7 +35,7 @@ def give_memory_back() -> None:
 
 
 def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
-    """taskapi.connection.poll_socket in gevent's way, which costs less than gevent's select.poll."""
+    """taskapi.database.connection.poll_socket in gevent's way, which costs less than gevent's select.poll."""
     wait = gevent.socket.wait_write if writing else gevent.socket.wait_read
     try:
         wait(descriptor, timeout)
@@ -116,7 +116,7 @@ class Worker(GeventWorker):
         gunicorn.util.write_error = write_error
         gunicorn.http.wsgi.Response = Response
         gunicorn.http.wsgi.FileWrapper = FileWrapper
-        taskapi.connection.wait_for_socket = wait_for_socket
+        taskapi.database.connection.wait_for_socket = wait_for_socket
         # The application sees to it; gunicorn would answer 500 to a path outside it.
         os.environ.pop("SCRIPT_NAME", None)
 
