@@ -30,7 +30,7 @@ FILL = """
     FROM (SELECT n, now() - (%(tasks)s - n) * interval '10 seconds' AS moment FROM generate_series(1, %(tasks)s) AS n);
     INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
     SELECT id, CASE v WHEN 1 THEN 'CREATED' ELSE 'UPDATED' END, 'title: ''' || title || '''',
-           updated_at - (%(each)s - v) * interval '1 second', v, to_jsonb(tasks) - 'version'
+           updated_at - (%(each)s - v) * interval '1 second', v, to_jsonb(answer(tasks))
     FROM tasks, generate_series(1, %(each)s) AS v ORDER BY 4;
     RESET session_replication_role;
 """

@@ -12,12 +12,13 @@
 -- are the other ones of the request, which is the same whenever the key is the same.
 
 
--- create_tasks(tasks, idempotency_key, request_digest)
+-- create_tasks(owner, tasks, idempotency_key, request_digest)
 -- A JSON array of {title, description}: that many tasks and their CREATED entries.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, request_entry, snapshot
     FROM task_history
-    WHERE idempotency_key = %(idempotency_key)s::text
+    WHERE owner = %(owner)s::text
+      AND idempotency_key = %(idempotency_key)s::text
 ),
 moment AS MATERIALIZED (
     SELECT clock_timestamp() AS now
@@ -34,16 +35,18 @@ wanted AS MATERIALIZED (
     FROM moment, jsonb_array_elements(%(tasks)s::jsonb) WITH ORDINALITY AS asked (task, place)
 ),
 changed AS (
-    INSERT INTO tasks (id, title, description, created_at, updated_at)
-    SELECT id, title, description, now, now
+    INSERT INTO tasks (owner, id, title, description, created_at, updated_at)
+    SELECT %(owner)s::text, id, title, description, now, now
     FROM wanted
     RETURNING id, title, updated_at, version, tasks AS task
 ),
 logged AS (
     INSERT INTO task_history (
-        task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest, request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
+        request_entry
     )
     SELECT
+        %(owner)s::text,
         changed.id,
         'CREATED',
         'title: ''' || changed.title || '''',
@@ -68,29 +71,38 @@ FROM earlier
 HAVING count(*) > 0;
 
 
--- set_tasks_completed(task_ids, is_completed, idempotency_key, request_digest)
--- COMPLETED or INCOMPLETED for each of the tasks that is not so already.
+-- change_tasks(owner, changes, idempotency_key, request_digest)
+-- A JSON array of {id, title, description, is_completed}, in which what is absent stays: the entries are UPDATED,
+-- COMPLETED or INCOMPLETED, for each of the tasks that is not so already.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, request_entry, snapshot
     FROM task_history
-    WHERE idempotency_key = %(idempotency_key)s::text
+    WHERE owner = %(owner)s::text
+      AND idempotency_key = %(idempotency_key)s::text
 ),
 asked AS MATERIALIZED (
-    SELECT id, place
-    FROM unnest(%(task_ids)s::uuid[]) WITH ORDINALITY AS asked (id, place)
+    SELECT
+        (change ->> 'id')::uuid AS id,
+        change ->> 'title' AS title,
+        change ? 'description' AS sets_description,
+        change ->> 'description' AS description,
+        (change ->> 'is_completed')::boolean AS is_completed,
+        place
+    FROM jsonb_array_elements(%(changes)s::jsonb) WITH ORDINALITY AS asked (change, place)
     WHERE NOT EXISTS (SELECT FROM earlier)
 ),
 seen AS MATERIALIZED (
-    SELECT tasks.id, tasks.version
-    FROM asked
-    JOIN tasks ON tasks.id = asked.id
-    WHERE %(idempotency_key)s::text IS NOT NULL
+    SELECT id, version
+    FROM tasks
+    WHERE owner = %(owner)s::text
+      AND id = ANY (ARRAY(SELECT id FROM asked))
+      AND %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
-    SELECT id, is_completed, updated_at, version
+    SELECT id, title, description, is_completed, completed_at, updated_at, version
     FROM tasks
-    WHERE id = ANY (%(task_ids)s::uuid[])
-      AND NOT EXISTS (SELECT FROM earlier)
+    WHERE owner = %(owner)s::text
+      AND id = ANY (ARRAY(SELECT id FROM asked))
     ORDER BY id
     FOR UPDATE
 ),
@@ -106,35 +118,78 @@ moment AS MATERIALIZED (
 wanted AS MATERIALIZED (
     SELECT
         locked.id,
+        locked.title AS old_title,
+        locked.description AS old_description,
+        locked.is_completed AS old_is_completed,
+        locked.completed_at,
+        coalesce(asked.title, locked.title) AS title,
+        CASE WHEN asked.sets_description THEN asked.description ELSE locked.description END AS description,
+        coalesce(asked.is_completed, locked.is_completed) AS is_completed,
         moment.now + asked.place * interval '1 microsecond' AS now,
         locked.version + 1 AS version,
         row_number() OVER (ORDER BY asked.place) - 1 AS entry
     FROM locked
     JOIN asked ON asked.id = locked.id
     CROSS JOIN moment
-    WHERE locked.is_completed <> %(is_completed)s::boolean
-      AND NOT EXISTS (SELECT FROM missing)
+    WHERE NOT EXISTS (SELECT FROM missing)
+      AND (
+          coalesce(asked.title, locked.title),
+          CASE WHEN asked.sets_description THEN asked.description ELSE locked.description END,
+          coalesce(asked.is_completed, locked.is_completed)
+      ) IS DISTINCT FROM (locked.title, locked.description, locked.is_completed)
 ),
 changed AS (
     UPDATE tasks
-    SET is_completed = %(is_completed)s::boolean,
-        completed_at = CASE WHEN %(is_completed)s::boolean THEN wanted.now END,
+    SET title = wanted.title,
+        description = wanted.description,
+        is_completed = wanted.is_completed,
+        completed_at = CASE
+            WHEN wanted.is_completed = wanted.old_is_completed THEN wanted.completed_at
+            WHEN wanted.is_completed THEN wanted.now
+        END,
         updated_at = wanted.now,
         version = wanted.version
     FROM wanted
-    WHERE tasks.id = wanted.id
+    WHERE tasks.owner = %(owner)s::text
+      AND tasks.id = wanted.id
+      -- Said twice, so that no plan reads all tasks to find these.
+      AND tasks.id = ANY (ARRAY(SELECT id FROM wanted))
     RETURNING
-        tasks.id, tasks.title, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task, wanted.entry
+        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task,
+        wanted.old_title, wanted.old_description, wanted.old_is_completed, wanted.entry
 ),
 logged AS (
     INSERT INTO task_history (
-        task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest, request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
+        request_entry
     )
     SELECT
+        %(owner)s::text,
         id,
-        CASE WHEN is_completed THEN 'COMPLETED' ELSE 'INCOMPLETED' END,
-        '''' || title || ''': is_completed: '
-            || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END,
+        CASE
+            WHEN is_completed = old_is_completed THEN 'UPDATED'
+            WHEN is_completed THEN 'COMPLETED'
+            ELSE 'INCOMPLETED'
+        END,
+        concat_ws(
+            '; ',
+            CASE WHEN title <> old_title
+                THEN 'title: ''' || old_title || ''' -> ''' || title || ''''
+            END,
+            CASE WHEN description IS DISTINCT FROM old_description
+                -- The whole text is in the snapshots; here a person wants to see what it was about.
+                THEN 'description: '
+                    || coalesce('''' || left(old_description, 100)
+                        || CASE WHEN char_length(old_description) > 100 THEN '…' ELSE '' END || '''', 'none')
+                    || ' -> '
+                    || coalesce('''' || left(description, 100)
+                        || CASE WHEN char_length(description) > 100 THEN '…' ELSE '' END || '''', 'none')
+            END,
+            CASE WHEN is_completed <> old_is_completed
+                THEN '''' || title || ''': is_completed: '
+                    || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END
+            END
+        ),
         updated_at,
         version,
         to_jsonb(answer(task)),
@@ -167,12 +222,13 @@ FROM earlier
 HAVING count(*) > 0;
 
 
--- delete_tasks(task_ids, idempotency_key, request_digest)
+-- delete_tasks(owner, task_ids, idempotency_key, request_digest)
 -- The rows go; their DELETED entries keep the tasks as they were.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, request_entry, snapshot
     FROM task_history
-    WHERE idempotency_key = %(idempotency_key)s::text
+    WHERE owner = %(owner)s::text
+      AND idempotency_key = %(idempotency_key)s::text
 ),
 asked AS MATERIALIZED (
     SELECT id, place
@@ -180,16 +236,17 @@ asked AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM earlier)
 ),
 seen AS MATERIALIZED (
-    SELECT tasks.id
-    FROM asked
-    JOIN tasks ON tasks.id = asked.id
-    WHERE %(idempotency_key)s::text IS NOT NULL
+    SELECT id, version
+    FROM tasks
+    WHERE owner = %(owner)s::text
+      AND id = ANY (ARRAY(SELECT id FROM asked))
+      AND %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
     SELECT id, title, updated_at, version, tasks AS task
     FROM tasks
-    WHERE id = ANY (%(task_ids)s::uuid[])
-      AND NOT EXISTS (SELECT FROM earlier)
+    WHERE owner = %(owner)s::text
+      AND id = ANY (ARRAY(SELECT id FROM asked))
     ORDER BY id
     FOR UPDATE
 ),
@@ -202,29 +259,44 @@ moment AS MATERIALIZED (
     SELECT greatest(clock_timestamp(), max(updated_at) + interval '1 microsecond') AS now
     FROM locked
 ),
-changed AS (
-    DELETE FROM tasks
-    USING locked
+wanted AS MATERIALIZED (
+    SELECT
+        locked.id,
+        locked.title,
+        locked.version,
+        locked.task,
+        moment.now + asked.place * interval '1 microsecond' AS now,
+        asked.place - 1 AS entry
+    FROM locked
     JOIN asked ON asked.id = locked.id
     CROSS JOIN moment
-    WHERE tasks.id = locked.id
-      AND NOT EXISTS (SELECT FROM missing)
-    RETURNING locked.id, locked.title, locked.version, locked.task, asked.place, moment.now
+    WHERE NOT EXISTS (SELECT FROM missing)
+),
+changed AS (
+    DELETE FROM tasks
+    USING wanted
+    WHERE tasks.owner = %(owner)s::text
+      AND tasks.id = wanted.id
+      -- Said twice, so that no plan reads all tasks to find these.
+      AND tasks.id = ANY (ARRAY(SELECT id FROM wanted))
+    RETURNING wanted.id, wanted.title, wanted.version, wanted.task, wanted.now, wanted.entry
 ),
 logged AS (
     INSERT INTO task_history (
-        task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest, request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
+        request_entry
     )
     SELECT
+        %(owner)s::text,
         id,
         'DELETED',
         'title: ''' || title || '''',
-        now + place * interval '1 microsecond',
+        now,
         version + 1,
         to_jsonb(answer(task)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
-        place - 1
+        entry
     FROM changed
     RETURNING request_entry, snapshot
 )

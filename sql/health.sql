@@ -10,6 +10,36 @@ SELECT
     concat_ws(
         ', ',
         CASE WHEN to_regclass('tasks') IS NULL THEN 'tasks' END,
-        CASE WHEN to_regclass('task_history') IS NULL THEN 'task_history' END
+        CASE WHEN to_regclass('task_history') IS NULL THEN 'task_history' END,
+        CASE WHEN to_regclass('task_totals') IS NULL THEN 'task_totals' END,
+        CASE WHEN to_regclass('task_quarters') IS NULL THEN 'task_quarters' END
     ) AS missing
 FROM taskapi_version;
+
+
+-- is_rewound()
+-- Whether the database was loaded into a younger cluster: then there are entries or totals of transactions that are still
+-- to come here, and what is new cannot be told from what has been counted. Of many owners, those who were counted last.
+WITH owners AS MATERIALIZED (
+    SELECT 'default' AS owner, '1'::xid8 AS upto
+    UNION ALL
+    (
+        SELECT owner, pg_snapshot_xmax(upto) AS upto
+        FROM task_totals
+        ORDER BY upto DESC
+        LIMIT 100
+    )
+)
+SELECT
+    EXISTS (SELECT FROM owners WHERE upto > pg_snapshot_xmax(pg_current_snapshot()))
+    OR EXISTS (
+        SELECT FROM owners
+        CROSS JOIN LATERAL (
+            SELECT transaction_id
+            FROM task_history
+            WHERE owner COLLATE "POSIX" = owners.owner
+            ORDER BY transaction_id DESC
+            LIMIT 1
+        ) AS newest
+        WHERE newest.transaction_id >= pg_snapshot_xmax(pg_current_snapshot())
+    ) AS is_rewound;

@@ -1,10 +1,10 @@
 -- What an agent looks at: a page of tasks in short, and one task with what happened to it lately.
 
 
--- list_tasks_page(is_completed, pattern, excerpt, after_is_completed, after_created_at, after_id, limit)
--- Tasks in the order of list_tasks: of one state or (null) of both, with what the regular expression `pattern` (null:
--- any) matches somewhere in title or description; those after the task with these sort keys (null: from the start). Of a description,
--- the first `excerpt` characters.
+-- list_tasks_page(owner, is_completed, pattern, excerpt, after_is_completed, after_created_at, after_id, limit)
+-- Tasks in the order of list_tasks: of one state or (null) of both; with a match of the regular expression `pattern`
+-- (null: any) somewhere in title or description; after the task with these sort keys (null: from the start). Of a
+-- description, the first `excerpt` characters.
 SELECT coalesce(json_agg(task), '[]')::text AS tasks
 FROM (
     SELECT
@@ -15,7 +15,10 @@ FROM (
         to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
         to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS completed_at
     FROM tasks
-    WHERE (%(is_completed)s::boolean IS NULL OR is_completed = %(is_completed)s::boolean)
+    WHERE owner COLLATE "POSIX" = %(owner)s::text
+      -- Between two bounds, so that every plan begins where the state does.
+      AND is_completed >= greatest(%(is_completed)s::boolean, %(after_is_completed)s::boolean, false)
+      AND is_completed <= coalesce(%(is_completed)s::boolean, true)
       AND (
           %(pattern)s::text IS NULL
           -- Not lower(): in a database with the locale C, it knows ASCII alone.
@@ -37,7 +40,7 @@ FROM (
 ) AS task;
 
 
--- get_task_with_history(task_id, entries)
+-- get_task_with_history(owner, task_id, entries)
 -- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task.
 SELECT json_build_object(
     'task', row_to_json(answer(tasks)),
@@ -49,11 +52,13 @@ SELECT json_build_object(
                 description,
                 to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
             FROM task_history
-            WHERE task_id = %(task_id)s::uuid
+            WHERE owner = %(owner)s::text
+              AND task_id = %(task_id)s::uuid
             ORDER BY version DESC
             LIMIT %(entries)s::bigint
         ) AS entry
     )
 )::text AS task
 FROM tasks
-WHERE id = %(task_id)s::uuid;
+WHERE owner = %(owner)s::text
+  AND id = %(task_id)s::uuid;

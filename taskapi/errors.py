@@ -68,8 +68,24 @@ class SchemaMismatch(DatabaseUnavailable):
     retry_after = 5
 
 
+class DatabaseRewound(DatabaseUnavailable):
+    sentence = (
+        "The database was loaded into a younger PostgreSQL than it comes from: its history has transactions that are"
+        " still to come. Run `python -m taskapi.repair` once, with DATABASE_URL of the tables' owner."
+    )
+
+    retry_after = 5
+
+
 class StatementFailed(TaskapiError):
     sentence = "A statement failed for a reason that is not the database's state, but a defect."
+
+
+class TurnTaken(TaskapiError):
+    sentence = (
+        "Another migration of this database has been running for more than a minute. Nothing was changed here; start"
+        " again when it has ended."
+    )
 
 
 class ConfigurationError(TaskapiError):

@@ -1,30 +1,34 @@
 """Brings the database's schema to the code's: `python -m taskapi.migrations`, which the service runs at its start."""
 
 import sys
+import time
 from contextlib import closing
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions as ext
 
+from taskapi.database import queries
 from taskapi.database.connection import PROPERTIES_SQL, misfit
 from taskapi.database.database_url import libpq_url, without_password
-from taskapi.errors import ConfigurationError, TaskapiError
+from taskapi.errors import ConfigurationError, DatabaseRewound, TaskapiError, TurnTaken
 from taskapi.logs import take_over_prints
 from taskapi.places import ROOT
 from taskapi.revision import COMMAND, TABLES, VERSION_TABLE, current, head, known, missing_tables
 from taskapi.settings import Settings
 
-ADVISORY_LOCK_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
+ADVISORY_LOCK_SQL = "SELECT pg_try_advisory_xact_lock(7225820101)"
 """One migrator at a time on a database; the number is taskapi's own, and otherwise without meaning."""
 
-LOCK_TIMEOUT = 5
-"""Seconds that a migration waits for a lock: for another migrator's, and for a table."""
+TURN_TIMEOUT = 60
+"""Seconds that a migrator waits for another one, which is nobody's loss."""
 
-LOCK_TIMEOUT_SQL = (
-    f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; SET LOCAL statement_timeout = 0;"
-    " SET LOCAL idle_in_transaction_session_timeout = 0"
-)
+LOCK_TIMEOUT = 5
+"""Seconds that a migration waits for a table."""
+
+LIMITS_SQL = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+
+LOCK_TIMEOUT_SQL = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; {LIMITS_SQL}"
 """A migration that waits for a table makes everybody behind it wait, too: rather give up, and try again later. Its work
 may take as long as it needs, whatever limits the role has."""
 
@@ -41,6 +45,37 @@ def connect(settings: Settings) -> ext.connection:
     )
 
 
+def take_turn(holder: ext.connection) -> None:
+    """Wait until no other migrator is at work; it is this one's turn until the connection is closed.
+
+    Raises TurnTaken when that takes longer than TURN_TIMEOUT.
+    """
+    give_up = time.monotonic() + TURN_TIMEOUT
+    with holder.cursor() as cursor:
+        cursor.execute(LIMITS_SQL)
+        while True:
+            # Asked again and again, for a statement that waits has a snapshot, and CREATE INDEX CONCURRENTLY waits for
+            # its end.
+            cursor.execute(ADVISORY_LOCK_SQL)
+            if cursor.fetchone()[0]:
+                return
+            if time.monotonic() > give_up:
+                raise TurnTaken
+            time.sleep(0.1)
+
+
+def lift_limits(connection: ext.connection) -> None:
+    """Let what runs outside a transaction, such as CREATE INDEX CONCURRENTLY, take as long as it needs.
+
+    Not behind a transaction-mode pooler, where a session's setting would meet other clients.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        if cursor.fetchone()[0] == connection.info.backend_pid:
+            cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+    connection.commit()
+
+
 def prepare_schema(settings: Settings) -> str:
     """Upgrade to head where AUTO_MIGRATE allows it; return a sentence about what was done.
 
@@ -50,13 +85,14 @@ def prepare_schema(settings: Settings) -> str:
         with closing(connect(settings)) as connection:
             _check(connection)
             revision, missing = current(connection), missing_tables(connection)
+            is_rewound = revision == head() and not missing and _is_rewound(connection)
     except psycopg2.errors.InsufficientPrivilege as error:
         raise MigrationError(
-            f"The database role may not read which migration the database is at ({without_password(error, settings)})."
-            f" The tables' owner runs: GRANT SELECT ON {VERSION_TABLE} TO the role, then start again."
+            f"The database role may not read what a start looks at ({without_password(error, settings)}). The tables'"
+            f" owner runs GRANT SELECT ON {VERSION_TABLE} TO the role, as docs/operations.md has it; then start again."
         ) from None
     except psycopg2.Error as error:
-        raise MigrationError(_explained(error, None, settings)) from None
+        raise MigrationError(_reason(error, settings)) from None
     if revision is not None and missing:
         raise MigrationError(
             f"The database's schema is at {revision}, but there is no table {missing[0]}. Restore it from a backup;"
@@ -64,6 +100,8 @@ def prepare_schema(settings: Settings) -> str:
         )
     if revision == head():
         # Without a write, so that a role that may not change the schema can run the service.
+        if is_rewound:
+            raise MigrationError(DatabaseRewound.sentence)
         return f"The database's schema is up to date ({revision})."
     if revision is not None and revision not in known():
         raise MigrationError(
@@ -88,10 +126,18 @@ def upgrade(settings: Settings) -> None:
 
     try:
         alembic.command.upgrade(alembic.config.Config(ROOT / "alembic.ini", attributes={"settings": settings}), "head")
+    except TurnTaken as error:
+        raise MigrationError(str(error)) from None
     except psycopg2.Error as error:
-        raise MigrationError(_explained(error, None, settings)) from None
+        raise MigrationError(_reason(error, settings)) from None
     except DBAPIError as error:
-        raise MigrationError(_explained(error.orig or error, error.statement, settings)) from None
+        raise MigrationError(_reason(error.orig or error, settings)) from None
+
+
+def _is_rewound(connection: ext.connection) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(queries.load()["is_rewound"].text)
+        return bool(cursor.fetchone()[0])
 
 
 def _check(connection: ext.connection) -> None:
@@ -108,16 +154,11 @@ def _check(connection: ext.connection) -> None:
         )
 
 
-def _explained(error: Exception, statement: str | None, settings: Settings) -> str:
+def _reason(error: Exception, settings: Settings) -> str:
     text = without_password(error, settings)
     code = getattr(error, "pgcode", None)
-    if code == "55P03" and statement == ADVISORY_LOCK_SQL:
-        return (
-            f"Another migration of this database has been running for more than {LOCK_TIMEOUT} s. Nothing was changed"
-            " here; start again when it has ended."
-        )
     if code == "40P01":
-        return f"The migration met others' locks ({text}). Nothing was changed; start again."
+        return f"The migration met others' locks ({text}), and was rolled back; start again."
     if code in ("42P07", "42710", "42723"):
         return (
             f"The database has a table, or the like, of a name that taskapi needs ({text}), and no {VERSION_TABLE} that"
@@ -125,7 +166,10 @@ def _explained(error: Exception, statement: str | None, settings: Settings) -> s
             f" {VERSION_TABLE}, too."
         )
     if code == "55P03":
-        return f"A table stayed locked for longer than a migration may wait ({text}). Nothing was changed; start again."
+        return (
+            f"A table stayed locked for longer than a migration may wait ({text}). The migration was rolled back; start"
+            " again."
+        )
     if code == "42501":
         return (
             f"The database role may not change the schema ({text}). Run `{COMMAND}` with DATABASE_URL of the tables'"
@@ -138,7 +182,7 @@ def _explained(error: Exception, statement: str | None, settings: Settings) -> s
         )
     if code is None:
         return f"The database of DATABASE_URL cannot be reached: {text}"
-    return f"The migration failed, and nothing was changed: {text}"
+    return f"The migration failed, and was rolled back: {text}"
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """What the service does with tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, cast
@@ -10,6 +11,8 @@ import orjson
 
 from taskapi.errors import (
     AnswerLost,
+    DatabaseRewound,
+    DatabaseUnavailable,
     IdempotencyKeyReused,
     OutcomeUnknown,
     ReadOnly,
@@ -17,8 +20,14 @@ from taskapi.errors import (
     TaskNotFound,
 )
 
-BIGGEST = 2**63 - 1
-"""Postgres' largest bigint. No history has more entries."""
+FARTHEST = 2**62
+"""The largest offset: far enough from Postgres' largest bigint for sums with it. No history is as long."""
+
+UNCOUNTED = 100
+"""Entries that the totals may lag behind: whoever reads and finds more lets the totals catch up."""
+
+OWNER = "default"
+"""Whose tasks they are, as long as there is one owner."""
 
 
 class Statements(Protocol):
@@ -51,7 +60,8 @@ class Repository:
 
     def create_task(self, *, title: str, description: str | None, idempotency_key: str | None = None) -> Written:
         """Create a task."""
-        return self._write("create_task", idempotency_key, {"title": title, "description": description})
+        asked = {"title": title, "description": description}
+        return self._write("create_task", "create_task", asked, idempotency_key)
 
     def list_tasks(self) -> bytes:
         """Every task, as a JSON array: incomplete first, then the newest first."""
@@ -69,38 +79,42 @@ class Repository:
             "sets_description": "description" in changes,
             "description": changes.get("description"),
         }
-        return self._write("update_task", idempotency_key, asked)
+        return self._write("change_task", "update_task", asked, idempotency_key, is_completed=None)
 
     def set_task_completed(self, *, task_id: UUID, is_completed: bool, idempotency_key: str | None = None) -> Written:
         """Complete a task, or reopen it. Raises TaskNotFound."""
         asked = {"task_id": str(task_id), "is_completed": is_completed}
-        return self._write("set_task_completed", idempotency_key, asked)
+        same = {"title": None, "sets_description": False, "description": None}
+        return self._write("change_task", "set_task_completed", asked, idempotency_key, **same)
 
     def delete_task(self, *, task_id: UUID, idempotency_key: str | None = None) -> Written:
         """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
-        return self._write("delete_task", idempotency_key, {"task_id": str(task_id)})
+        return self._write("delete_task", "delete_task", {"task_id": str(task_id)}, idempotency_key)
 
     def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
         """Create a task for each `{title, description}`, all or none. The last one is the newest."""
         asked = [{"title": task["title"], "description": task["description"]} for task in tasks]
-        return self._write("create_tasks", idempotency_key, {"tasks": orjson.dumps(asked).decode()})
+        return self._write("create_tasks", "create_tasks", {"tasks": orjson.dumps(asked).decode()}, idempotency_key)
 
     def set_tasks_completed(
         self, *, task_ids: list[UUID], is_completed: bool, idempotency_key: str | None = None
     ) -> Written:
-        """Complete the tasks, or reopen them, all or none; no id stands twice.
+        """Complete the tasks, or reopen them, all or none; each id once.
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
         asked = {"task_ids": _array(task_ids), "is_completed": is_completed}
-        return self._write("set_tasks_completed", idempotency_key, asked)
+        changes = [{"id": str(task_id), "is_completed": is_completed} for task_id in task_ids]
+        return self._write(
+            "change_tasks", "set_tasks_completed", asked, idempotency_key, changes=orjson.dumps(changes).decode()
+        )
 
     def delete_tasks(self, *, task_ids: list[UUID], idempotency_key: str | None = None) -> Written:
-        """Delete the tasks, all or none; no id stands twice. The answer is the tasks as they were.
+        """Delete the tasks, all or none; each id once. The answer is the tasks as they were.
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
-        return self._write("delete_tasks", idempotency_key, {"task_ids": _array(task_ids)})
+        return self._write("delete_tasks", "delete_tasks", {"task_ids": _array(task_ids)}, idempotency_key)
 
     def list_tasks_page(
         self,
@@ -137,18 +151,22 @@ class Repository:
         self, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
     ) -> tuple[int, bytes]:
         """How many entries the selection has, and `limit` of them from `offset` on, newest first, as a JSON array."""
-        page = {"limit": limit, "offset": min(offset, BIGGEST)}
+        page = {"limit": limit, "offset": min(offset, FARTHEST)}
         if task_id is not None:
             row = self._read("list_history_by_task", task_id=str(task_id), action_type=action_type, **page)
-        elif action_type is not None:
-            row = self._read("list_history_by_action", action_type=action_type, **page)
+            return row[0], row[1]
+        if action_type is not None:
+            total, items, uncounted = self._read("list_history_by_action", action_type=action_type, **page)
         else:
-            row = self._read("list_history", **page)
-        return row[0], row[1]
+            total, items, uncounted = self._read("list_history", **page)
+        self._keep_totals(uncounted)
+        return total, items
 
     def weekly_stats(self, *, at: datetime | None = None) -> bytes:
         """The figures of the week (Monday to Sunday, UTC) that holds `at`, by default now, as a JSON object."""
-        return cast(bytes, self._read("weekly_stats", at=at)[0])
+        stats, uncounted = self._read("weekly_stats", at=at)
+        self._keep_totals(uncounted)
+        return cast(bytes, stats)
 
     def schema_version(self) -> str:
         """The migration that the database's schema is at.
@@ -165,19 +183,32 @@ class Repository:
             )
         return cast(bytes, version).decode()
 
+    def check_transactions(self) -> None:
+        """Raises DatabaseRewound where the database was loaded into a younger cluster than its own."""
+        if self._read("is_rewound")[0]:
+            raise DatabaseRewound
+
+    def _keep_totals(self, uncounted: int) -> None:
+        """Let the totals catch up where a read has found many uncounted entries: once in a while a round trip more."""
+        if uncounted > UNCOUNTED:
+            # The read has its answer: it does not fail with this.
+            with suppress(DatabaseUnavailable):
+                self._read("fold_totals")
+
     def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
         try:
-            row = self._database.run(name, parameters, repeatable=True)
+            row = self._database.run(name, {"owner": OWNER, **parameters}, repeatable=True)
         except OutcomeUnknown as error:
             raise AnswerLost from error
         if row is None:
             raise TaskNotFound
         return row
 
-    def _write(self, name: str, key: str | None, asked: dict[str, Any], **parameters: Any) -> Written:
-        """Run a statement that writes; `parameters` are what it needs beside `asked`, which the key stands for."""
-        digest = _digest(name, asked) if key is not None else None
-        arguments = {**asked, **parameters, "idempotency_key": key, "request_digest": digest}
+    def _write(self, name: str, operation: str, asked: dict[str, Any], key: str | None, **parameters: Any) -> Written:
+        """Run the statement `name`. The key stands for the `operation` and what was `asked`; `parameters` are those
+        that the statement needs besides."""
+        digest = _digest(operation, asked) if key is not None else None
+        arguments = {"owner": OWNER, **asked, **parameters, "idempotency_key": key, "request_digest": digest}
         row = self._database.run(name, arguments, repeatable=key is not None)
         if row is None:
             raise TaskNotFound

@@ -16,6 +16,8 @@ COMMAND = "AUTO_MIGRATE=true python -m taskapi.migrations"
 VERSION_TABLE = "taskapi_version"
 """Where Alembic keeps which migration the database is at: not its default table, which other applications use, too."""
 
+FIRST_REVISION = "0001"
+
 FIRST_VERSION_TABLE = "alembic_version"
 """Where that is kept while the database is at the first migration, whose code knew no other table."""
 
@@ -33,22 +35,11 @@ def head() -> str:
     return max(known())
 
 
-def version_table(revision: str | None) -> str:
-    """The table in which Alembic keeps that a database is at this migration; None: at no migration."""
-    return FIRST_VERSION_TABLE if revision == "0001" else VERSION_TABLE
-
-
-def move_version_sql(old: str | None, new: str | None) -> list[str]:
-    """The statements that bring the version table of the migration `old` to the name that it has at `new`.
-
-    Renamed, it keeps its owner and its grants.
-    """
-    before, after = version_table(old), version_table(new)
-    if before == after:
-        return []
+def rename_version_table_sql(old: str, new: str) -> list[str]:
+    """The statements that rename the version table. It keeps its owner and its grants."""
     return [
-        f"ALTER TABLE {before} RENAME TO {after}",
-        f"ALTER TABLE {after} RENAME CONSTRAINT {before}_pkc TO {after}_pkc",
+        f"ALTER TABLE {old} RENAME TO {new}",
+        f"ALTER TABLE {new} RENAME CONSTRAINT {old}_pkc TO {new}_pkc",
     ]
 
 
@@ -62,7 +53,7 @@ def current(connection: ext.connection) -> str | None:
         return _only_row(connection, VERSION_TABLE)
     if _exists(connection, FIRST_VERSION_TABLE) and not missing_tables(connection):
         found = _only_row(connection, FIRST_VERSION_TABLE)
-        return found if version_table(found) == FIRST_VERSION_TABLE else None
+        return found if found == FIRST_REVISION else None
     return None
 
 

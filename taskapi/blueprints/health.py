@@ -33,8 +33,8 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Tell whether the service can serve
 
-    The database answers, takes writes, and has the tables and the schema that this version needs; else 503, with the
-    reason. Never needs a token.
+    The database answers, takes writes, has the tables and the schema that this version needs, and has not been loaded
+    into a younger cluster; else 503, with the reason. Never needs a token.
     """
     current = health.repository.schema_version()
     if current != HEAD:
@@ -42,4 +42,5 @@ def get_readiness() -> Response:
             f"The database's schema is at {current}, and this version of taskapi needs {HEAD}: run `{COMMAND}`, or"
             " deploy the version that knows it."
         )
+    health.repository.check_transactions()
     return success(orjson.dumps({"status": "ready", "schema": current}))

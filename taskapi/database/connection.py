@@ -179,12 +179,12 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
             if durability == "off":
                 # What has been answered must survive a crash, whatever the role or the database prefers.
                 session += " SET LOCAL synchronous_commit = on;"
-            connection.before = READ_COMMITTED + session
+            connection.before = READ_COMMITTED + session + PLANNING
             connection.behind_pooler = backend_pid != connection.info.backend_pid
             if not connection.behind_pooler:
                 cursor.execute(
                     "SET jit = off; SET default_transaction_isolation = 'read committed';"
-                    f" {session.replace('SET LOCAL', 'SET')}"
+                    f" {(session + PLANNING).replace('SET LOCAL', 'SET')}"
                 )
         # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
         ext.register_type(ext.BYTES, connection)
@@ -197,6 +197,13 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 """The SQL for a transaction whose session may have another default. The statements take locks, and are written for this
 level: on a higher one, whoever waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
+
+PLANNING = (
+    " SET LOCAL plan_cache_mode = force_generic_plan;"
+    " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+)
+"""The SQL for plans that do not depend on when they are made: a connection, and its triggers, keep a plan that was made
+while a table was small. Every statement has its indexes, so that none needs to read a whole table (decision 13)."""
 
 PROPERTIES_SQL = "current_setting('server_encoding'), current_setting('session_replication_role')"
 """What misfit() judges."""

@@ -11,6 +11,7 @@ import pytest
 from tests.support.envelope import data_of
 from tests.support.service import Service
 from tests.support.sql import Sql
+from tests.support.tasks import add_task
 
 FIGURES = {
     "tasks_created_this_week",
@@ -39,21 +40,12 @@ def own_sql(own: Service) -> Iterator[Sql]:
     with Sql(own.database_url) as sql:
         yield sql
         with sql.without_triggers():
-            sql.execute("DELETE FROM tasks")
+            sql.execute("TRUNCATE tasks, task_history, task_totals, task_quarters")
 
 
 def week_of(stats: dict[str, Any]) -> datetime:
     """The beginning of the week that the figures are of."""
     return datetime.fromisoformat(stats["week_start"])
-
-
-def insert(sql: Sql, created_at: datetime, completed_at: datetime | None = None) -> None:
-    with sql.without_triggers():
-        sql.execute(
-            "INSERT INTO tasks (title, is_completed, created_at, updated_at, completed_at)"
-            " VALUES ('x', %s, %s, %s, %s)",
-            (completed_at is not None, created_at, completed_at or created_at, completed_at),
-        )
 
 
 def expected(sql: Sql, week: datetime) -> dict[str, int]:
@@ -95,9 +87,9 @@ def test_the_edges_of_the_week(own_client: httpx.Client, own_sql: Sql, created: 
     """One task created so many days after Monday, and others completed at a Monday, give or take a microsecond."""
     week = week_of(data_of(own_client.get("/stats/weekly")))
     shift = timedelta(microseconds=edge)
-    insert(own_sql, week + timedelta(days=created) + shift)
+    add_task(own_sql, week + timedelta(days=created) + shift)
     for days in (-7, 0, 7):
-        insert(own_sql, week + timedelta(days=-10), week + timedelta(days=days) + shift)
+        add_task(own_sql, week + timedelta(days=-10), week + timedelta(days=days) + shift)
     stats = data_of(own_client.get("/stats/weekly"))
     assert {figure: stats[figure] for figure in FIGURES} == expected(own_sql, week_of(stats))
 
@@ -105,8 +97,8 @@ def test_the_edges_of_the_week(own_client: httpx.Client, own_sql: Sql, created: 
 def test_the_figures_follow_every_change(own_client: httpx.Client, own_sql: Sql) -> None:
     week = week_of(data_of(own_client.get("/stats/weekly")))
     for weeks in range(4):
-        insert(own_sql, week - timedelta(weeks=weeks, days=1))
-        insert(own_sql, week - timedelta(weeks=weeks, days=1), week - timedelta(weeks=weeks, hours=1))
+        add_task(own_sql, week - timedelta(weeks=weeks, days=1))
+        add_task(own_sql, week - timedelta(weeks=weeks, days=1), week - timedelta(weeks=weeks, hours=1))
     tasks = [data_of(own_client.post("/tasks", json={"title": "x"}), 201, "TASK_CREATED")["id"] for _ in range(6)]
     changes: list[tuple[str, str]] = [
         *(("PATCH", f"/tasks/{task_id}/complete") for task_id in tasks[:4]),

@@ -11,7 +11,7 @@ from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.places import ROOT
-from taskapi.repository import Repository
+from taskapi.repository import UNCOUNTED, Repository
 from taskapi.settings import Settings
 from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client
@@ -138,6 +138,9 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
         assert repository.list_history(**wanted, limit=5, offset=0)[0] >= 1
     repository.weekly_stats()
     repository.schema_version()
+    repository.check_transactions()
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    repository.weekly_stats()
     repository.create_tasks(tasks=[{"title": "a", "description": None}])
     many: list[UUID] = [task_id]
     repository.set_tasks_completed(task_ids=many, is_completed=False)
@@ -154,10 +157,11 @@ FORBIDDEN = {
         "UPDATE task_history SET description = 'nothing'",
         "DELETE FROM task_history",
         "TRUNCATE task_history",
-        "INSERT INTO task_history SELECT * FROM task_history ON CONFLICT (history_id) DO UPDATE SET description = 'x'",
+        "INSERT INTO task_history SELECT * FROM task_history"
+        " ON CONFLICT (owner, task_id, version) DO UPDATE SET description = 'x'",
         "SELECT FROM task_history FOR UPDATE",
         "ALTER TABLE task_history ADD COLUMN note text",
-        "ALTER TABLE task_history DROP CONSTRAINT task_history_version",
+        "ALTER TABLE task_history DROP CONSTRAINT task_history_pkey",
         "ALTER TABLE task_history RENAME TO elsewhere",
         f"ALTER TABLE task_history OWNER TO {ROLE}",
         "DROP TABLE task_history",
@@ -170,17 +174,17 @@ FORBIDDEN = {
             for table, trigger in (
                 ("task_history", "ALL"),
                 ("task_history", "task_history_append_only"),
-                ("task_history", "task_history_needs_task"),
+                ("task_history", "task_history_inserted"),
                 ("tasks", "USER"),
-                ("tasks", "tasks_need_entry"),
+                ("tasks", "tasks_updated"),
                 ("tasks", "tasks_no_truncate"),
             )
         ),
-        "ALTER TRIGGER tasks_need_entry ON tasks RENAME TO elsewhere",
+        "ALTER TRIGGER tasks_updated ON tasks RENAME TO elsewhere",
         "DROP TRIGGER task_history_append_only ON task_history",
-        "DROP TRIGGER tasks_need_entry ON tasks",
+        "DROP TRIGGER tasks_deleted ON tasks",
         "DROP FUNCTION task_history_refuse_rewrite CASCADE",
-        "CREATE OR REPLACE FUNCTION tasks_require_entry() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+        "CREATE OR REPLACE FUNCTION tasks_updated() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
         "CREATE TRIGGER first BEFORE INSERT ON tasks EXECUTE FUNCTION tasks_refuse_truncate()",
         "SET session_replication_role = replica",
         "SET LOCAL session_replication_role = replica",
@@ -255,6 +259,7 @@ def test_the_role_has_what_it_needs_and_nothing_else(
     assert granted == {
         *(("tasks", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("task_history", right) for right in ("SELECT", "INSERT")),
+        *((table, right) for table in ("task_totals", "task_quarters") for right in ("SELECT", "INSERT", "UPDATE")),
         ("taskapi_version", "SELECT"),
     }
     assert (owned, role, memberships) == (0, [(False,) * 5], 0)

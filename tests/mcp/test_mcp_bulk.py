@@ -56,7 +56,7 @@ def test_one_statement_each(repository: Repository) -> None:
     ids = create(counted, 50)
     counted.set_tasks_completed(task_ids=ids, is_completed=True)
     counted.delete_tasks(task_ids=ids)
-    assert ran == ["create_tasks", "set_tasks_completed", "delete_tasks"]
+    assert ran == ["create_tasks", "change_tasks", "delete_tasks"]
 
 
 def test_the_order_is_that_of_the_request(repository: Repository, sql: Sql) -> None:

@@ -54,7 +54,7 @@ def add_entry(sql: Sql, task_id: UUID, version: int, action: str = "UPDATED") ->
         "TRUNCATE task_history",
         "TRUNCATE task_history, tasks",
         "INSERT INTO task_history SELECT * FROM task_history"
-        " ON CONFLICT (history_id) DO UPDATE SET description = 'another'",
+        " ON CONFLICT (owner, task_id, version) DO UPDATE SET description = 'another'",
         "MERGE INTO task_history USING tasks ON true WHEN MATCHED THEN DELETE",
     ],
 )
@@ -97,7 +97,7 @@ def test_a_deleted_task_gets_no_more_entries(task_id: UUID, repository: Reposito
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_version_has_one_entry(version: int, task_id: UUID, sql: Sql) -> None:
-    with pytest.raises(psycopg2.errors.UniqueViolation, match="task_history_version"):
+    with pytest.raises(psycopg2.errors.UniqueViolation, match="task_history_pkey"):
         add_entry(sql, task_id, version, "CREATED" if version == 1 else "UPDATED")
 
 

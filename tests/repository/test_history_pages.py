@@ -119,7 +119,7 @@ def test_entries_of_the_same_moment_have_one_order(repository: Repository, sql: 
         )
     for action in (None, "CREATED"):
         _, whole = page(repository, action=action)
-        ids = [entry["history_id"] for entry in whole]
+        ids = [entry["task_id"] for entry in whole]
         assert ids == sorted(ids, reverse=True)
         pages = [page(repository, action=action, limit=7, offset=offset)[1] for offset in range(0, 30, 7)]
         assert [entry for entries in pages for entry in entries] == whole

@@ -240,7 +240,7 @@ def test_who_waited_and_has_nothing_left_to_change_answers_with_the_row_as_it_is
             holder.execute(
                 "UPDATE tasks SET title = 'Buy milk', updated_at = clock_timestamp(), version = version + 1;"
                 " INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)"
-                " SELECT id, 'UPDATED', '', updated_at, version, to_jsonb(tasks) - 'version' FROM tasks"
+                " SELECT id, 'UPDATED', '', updated_at, version, to_jsonb(answer(tasks)) FROM tasks"
             )
             writing = pool.submit(WRITES["update"], repository, task_id, "key")
             wait_until(lambda: waiting(sql) == 1, "it waits for the row")

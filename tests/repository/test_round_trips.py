@@ -36,6 +36,7 @@ METHODS: dict[str, Do] = {
     "list_history": lambda repository, _: repository.list_history(task_id=None, action_type=None, limit=10, offset=0),
     "weekly_stats": lambda repository, _: repository.weekly_stats(),
     "schema_version": lambda repository, _: repository.schema_version(),
+    "check_transactions": lambda repository, _: repository.check_transactions(),
 }
 
 OTHER_WAYS: dict[str, Do] = {

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from taskapi import migrations
 from taskapi.revision import COMMAND, head
 from tests.support.environment import environment_of
-from tests.support.migrating import NEXT, alembic, migrate, next_version, run, schema
+from tests.support.migrating import NEXT, alembic, migrate, next_version, psql, run, schema
 from tests.support.service import ROOT
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -75,9 +75,9 @@ def test_alembics_own_command_needs_nothing_but_the_url(empty_database_url: str,
 def test_the_sql_for_hand_made_changes_makes_the_same_schema(empty_database_url: str, template_url: str) -> None:
     script = run("alembic", "upgrade", "head", "--sql", url=empty_database_url)
     assert script.returncode == 0, script.stderr
-    assert "SET LOCAL lock_timeout" in script.stdout
+    assert "SET lock_timeout" in script.stdout
+    psql(empty_database_url, script.stdout)
     with Sql(empty_database_url) as sql:
-        sql.execute(script.stdout)
         sql.execute("CREATE EXTENSION pg_stat_statements")
         assert sql.value("SELECT version_num FROM taskapi_version") == head()
     assert schema(empty_database_url) == schema(template_url)
@@ -96,7 +96,10 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
                 )
                 for _ in range(8)
             ]
-            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'taskapi-migrations' AND query LIKE '%advisory%'"
+            )
             wait_until(lambda: sql.value(waiting) == len(migrators), "all migrators wait for their turn")
         for migrator in migrators:
             output, errors = migrator.communicate()
@@ -172,7 +175,7 @@ def test_a_locked_table_makes_it_give_up_and_change_nothing(database_url: str, s
         sql.execute("LOCK TABLE tasks IN ROW EXCLUSIVE MODE")
         sentence = refusal(migrate(database_url, code=code))
     assert "A table stayed locked for longer than a migration may wait" in sentence
-    assert "Nothing was changed; start again." in sentence
+    assert "The migration was rolled back; start again." in sentence
     assert schema(database_url) == before
     assert migrate(database_url, code=code).stdout == f"The database's schema was brought from {head()} to {NEXT}.\n"
 

@@ -11,13 +11,13 @@ from taskapi import migrations
 from taskapi.migrations import MigrationError, prepare_schema
 from taskapi.revision import head
 from taskapi.settings import Settings
-from tests.support.migrating import schema
+from tests.support.migrating import psql, schema
 from tests.support.service import ROOT
 from tests.support.sql import Sql
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 OLD = ["alembic_version", "task_history", "tasks"]
-NEW = ["task_history", "taskapi_version", "tasks"]
+NEW = ["task_history", "task_quarters", "task_totals", "taskapi_version", "tasks"]
 
 
 def settings(url: str) -> Settings:
@@ -76,7 +76,7 @@ def test_the_sql_for_hand_made_changes_moves_it_too(empty_database_url: str) -> 
             printed = configuration(empty_database_url)
             command(printed, path, sql=True)
             assert isinstance(printed.output_buffer, StringIO)
-            sql.execute(printed.output_buffer.getvalue())
+            psql(empty_database_url, printed.output_buffer.getvalue())
             assert tables(sql) == after
         assert sql.value("SELECT version_num FROM alembic_version") == "0001"
 
@@ -126,7 +126,7 @@ def test_the_settings_database_is_the_one_that_is_migrated(
 def test_another_migrator_is_not_waited_for_without_end(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "LOCK_TIMEOUT_SQL", "SET LOCAL lock_timeout = '100ms'")
+    monkeypatch.setattr(migrations, "TURN_TIMEOUT", 0.1)
     with Sql(empty_database_url) as holder:
         with holder.transaction():
             holder.execute(migrations.ADVISORY_LOCK_SQL)

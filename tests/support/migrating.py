@@ -66,6 +66,19 @@ def next_version(folder: Path) -> Path:
     return folder
 
 
+def program(name: str, *arguments: str, script: str = "") -> str:
+    """Run one of PostgreSQL's own programs, of the server's version; return what it printed."""
+    command = [str(_find_binaries() / name), *arguments]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def psql(url: str, script: str) -> None:
+    """Run a script as a person would: statement by statement, where it opens no transaction itself."""
+    program("psql", "-Xq", "-v", "ON_ERROR_STOP=1", url, script=script)
+
+
 def schema(url: str) -> str:
     """The database's whole schema as pg_dump writes it."""
     dump = subprocess.run(

@@ -1,4 +1,4 @@
-"""Reads the JSON text that the repository answers with."""
+"""Reads the JSON text that the repository answers with, and adds tasks of other times."""
 
 from typing import Any
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 import orjson
 
 from taskapi.repository import Written
+from tests.support.sql import Sql
 
 
 def task_of(answer: Written | bytes) -> dict[str, Any]:
@@ -17,3 +18,28 @@ def task_of(answer: Written | bytes) -> dict[str, Any]:
 def id_of(answer: Written | bytes) -> UUID:
     """The id of the task of an answer."""
     return UUID(task_of(answer)["id"])
+
+
+def add_task(sql: Sql, created: Any, completed: Any = None) -> None:
+    """A task that was created, and maybe completed, at another time, with its history."""
+    with sql.without_triggers():
+        sql.execute(
+            """
+            WITH task AS (
+                INSERT INTO tasks (title, is_completed, created_at, updated_at, completed_at, version)
+                SELECT 'x', completed IS NOT NULL, created, coalesce(completed, created), completed,
+                       CASE WHEN completed IS NULL THEN 1 ELSE 2 END
+                FROM (SELECT %s::timestamptz AS created, %s::timestamptz AS completed) AS times
+                RETURNING tasks
+            )
+            INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
+            SELECT (tasks).id, 'CREATED', '', (tasks).created_at, 1,
+                   to_jsonb(answer(tasks)) || '{"is_completed": false, "completed_at": null}'
+            FROM task
+            UNION ALL
+            SELECT (tasks).id, 'COMPLETED', '', (tasks).completed_at, 2, to_jsonb(answer(tasks))
+            FROM task
+            WHERE (tasks).is_completed
+            """,
+            (created, completed),
+        )

@@ -1,0 +1,153 @@
+"""Checks the totals against what count(*) says, and repairs what a restored database needs: `python -m taskapi.repair`.
+
+A dump that is loaded into a younger cluster brings transaction ids which are still to come there. The totals tell by
+these ids which entries they have counted, so the entries get an id of the new cluster, and the totals are counted anew.
+"""
+
+import argparse
+import sys
+from contextlib import closing
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from taskapi.database import queries
+from taskapi.database.database_url import without_password
+from taskapi.errors import ConfigurationError
+from taskapi.logs import take_over_prints
+from taskapi.migrations import connect
+from taskapi.settings import Settings
+
+RENUMBER_SQL = """
+LOCK TABLE task_history IN SHARE ROW EXCLUSIVE MODE;
+ALTER TABLE task_history DISABLE TRIGGER task_history_append_only;
+UPDATE task_history
+SET transaction_id = pg_current_xact_id()
+WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot());
+ALTER TABLE task_history ENABLE TRIGGER task_history_append_only;
+"""
+
+# From here on it is one transaction of REPEATABLE READ: the totals and what they are compared with are of one moment.
+OWNERS_SQL = "SELECT owner FROM task_totals UNION SELECT owner FROM task_history"
+
+LOCK_SQL = "LOCK TABLE task_totals IN EXCLUSIVE MODE"
+
+COUNTED_TOTALS = """
+    SELECT
+        owner,
+        count(*) FILTER (WHERE action_type = 'CREATED') AS created,
+        count(*) FILTER (WHERE action_type = 'UPDATED') AS updated,
+        count(*) FILTER (WHERE action_type = 'COMPLETED') AS completed,
+        count(*) FILTER (WHERE action_type = 'INCOMPLETED') AS incompleted,
+        count(*) FILTER (WHERE action_type = 'DELETED') AS deleted,
+        count(*) FILTER (WHERE action_type = 'RESTORED') AS restored,
+        (SELECT count(*) FROM tasks WHERE tasks.owner = task_history.owner AND is_completed) AS complete
+    FROM task_history
+    GROUP BY owner
+"""
+
+COUNTED_QUARTERS = """
+    SELECT
+        owner,
+        date_bin('15 minutes', moment, 'epoch') AS quarter,
+        count(*) FILTER (WHERE is_created)::integer AS created,
+        count(*) FILTER (WHERE NOT is_created)::integer AS completed
+    FROM (
+        SELECT owner, true AS is_created, created_at AS moment FROM tasks
+        UNION ALL
+        SELECT owner, false, completed_at FROM tasks WHERE is_completed
+    ) AS moments
+    GROUP BY 1, 2
+"""
+
+WRONG_SQL = f"""
+WITH counted AS ({COUNTED_TOTALS}),
+kept AS (
+    SELECT owner, created, updated, completed, incompleted, deleted, restored, complete FROM task_totals
+),
+counted_quarters AS ({COUNTED_QUARTERS}),
+kept_quarters AS (
+    SELECT owner, quarter, created, completed FROM task_quarters WHERE (created, completed) <> (0, 0)
+)
+SELECT owner FROM (TABLE counted EXCEPT TABLE kept) AS missing
+UNION
+SELECT owner FROM (TABLE kept EXCEPT TABLE counted) AS surplus
+UNION
+SELECT owner FROM (TABLE counted_quarters EXCEPT TABLE kept_quarters) AS missing_quarters
+UNION
+SELECT owner FROM (TABLE kept_quarters EXCEPT TABLE counted_quarters) AS surplus_quarters
+ORDER BY owner
+"""
+
+RECOUNT_SQL = f"""
+DELETE FROM task_quarters;
+DELETE FROM task_totals;
+INSERT INTO task_totals (owner, created, updated, completed, incompleted, deleted, restored, complete, upto)
+SELECT counted.*, pg_current_snapshot() FROM ({COUNTED_TOTALS}) AS counted;
+INSERT INTO task_quarters (owner, quarter, created, completed) {COUNTED_QUARTERS};
+"""
+
+
+def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
+    """Check the history's transaction ids and the totals; repair them, unless `only_check`.
+
+    Return what was wrong, one sentence each: nothing, if all was right. Raises psycopg2.Error; then the totals are as
+    they were.
+    """
+    statements = queries.load()
+    found = []
+    with connection.cursor() as cursor:
+        cursor.execute(statements["is_rewound"].text)
+        if cursor.fetchone()[0]:
+            found.append("The history has transaction ids that are still to come in this cluster.")
+            if not only_check:
+                cursor.execute(RENUMBER_SQL)
+        # Before the ids are counted by: a snapshot knows only transactions that are over.
+        connection.commit()
+        connection.set_session(isolation_level="REPEATABLE READ")
+        cursor.execute(LOCK_SQL)
+        if found:
+            wrong = ["all owners"]
+        else:
+            cursor.execute(OWNERS_SQL)
+            for (owner,) in cursor.fetchall():
+                cursor.execute(statements["fold_totals"].text, {"owner": owner})
+            cursor.execute(WRONG_SQL)
+            wrong = [owner for (owner,) in cursor.fetchall()]
+        if wrong:
+            found.append(f"The totals are not what the history amounts to: {', '.join(wrong)}.")
+            if not only_check:
+                cursor.execute(RECOUNT_SQL)
+        connection.commit()
+    return found
+
+
+def main() -> int:
+    """Print what was wrong, and whether it is repaired. Return the exit code: 1 where something stays wrong."""
+    parser = argparse.ArgumentParser("python -m taskapi.repair", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only tell what is wrong; exit with 1 if something is")
+    options = parser.parse_args()
+    try:
+        settings = Settings.from_environment()
+        with closing(connect(settings)) as connection:
+            found = repair(connection, only_check=options.check)
+    except ConfigurationError as error:
+        print(f"taskapi: {error}", file=sys.stderr)
+        return 1
+    except psycopg2.Error as error:
+        print(f"taskapi: Nothing was repaired: {without_password(error, settings)}", file=sys.stderr)
+        return 1
+    for sentence in found:
+        print(sentence)
+    if not found:
+        print("The history and the totals are right.")
+    elif options.check:
+        print("Run it without --check to repair this.")
+    else:
+        print("This is repaired.")
+    return int(bool(found) and options.check)
+
+
+if __name__ == "__main__":
+    take_over_prints()
+    sys.exit(main())

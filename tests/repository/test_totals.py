@@ -1,0 +1,225 @@
+"""Totals are what count(*) says, in every snapshot: while many write and fold, and after a restore elsewhere."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import psycopg2
+import pytest
+
+from taskapi import repair
+from taskapi.database import queries
+from taskapi.database.database import Database
+from taskapi.errors import DatabaseRewound
+from taskapi.repository import UNCOUNTED, Repository
+from taskapi.settings import Settings
+from tests.conftest import NewRepository
+from tests.support.folders import short_folder
+from tests.support.migrating import migrate, program, psql, run
+from tests.support.server import Server
+from tests.support.sql import Sql
+from tests.support.tasks import add_task, id_of
+
+LOOK = """
+SELECT page.total, stats.stats::jsonb, counted.*
+FROM ({page}) AS page, ({stats}) AS stats, (
+    SELECT
+        (SELECT count(*) FROM task_history) AS entries,
+        count(*) AS tasks,
+        count(*) FILTER (WHERE is_completed) AS completed,
+        count(*) FILTER (WHERE created_at >= date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS new,
+        count(*) FILTER (WHERE completed_at >= date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS done
+    FROM tasks
+) AS counted
+"""
+"""Both kinds of figures, from one snapshot."""
+
+
+def looked(sql: Sql) -> tuple[list[int], list[int]]:
+    """The figures that the statements give, and those that are counted."""
+    statements = queries.load()
+    page, stats = (statements[name].text.replace("%(at)s", "NULL") for name in ("list_history", "weekly_stats"))
+    ((total, figures, *counted),) = sql.rows(
+        LOOK.format(page=page, stats=stats), {"owner": "default", "limit": 0, "offset": 0}
+    )
+    names = ("total_tasks", "total_completed", "tasks_created_this_week", "tasks_completed_this_week")
+    return [total, *(figures[name] for name in names)], counted
+
+
+def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewRepository, sql: Sql) -> None:
+    """Transactions that commit late or roll back, tasks that come, change and go, and several that fold at once."""
+    end = time.monotonic() + 4
+    written = threading.Event()
+
+    def write(seed: int) -> None:
+        chance, repository = random.Random(seed), new_repository(database_url, db_connections=1)
+        mine = []
+        while time.monotonic() < end:
+            choice = chance.random()
+            if choice < 0.4 or not mine:
+                mine.append(id_of(repository.create_task(title="x", description=None)))
+            elif choice < 0.8:
+                repository.set_task_completed(task_id=chance.choice(mine), is_completed=chance.random() < 0.6)
+            elif choice < 0.9:
+                repository.update_task(task_id=chance.choice(mine), changes={"title": str(choice)})
+            else:
+                repository.delete_task(task_id=mine.pop())
+            written.set()
+
+    def write_slowly(seed: int) -> None:
+        chance = random.Random(seed)
+        with Sql(database_url) as slow:
+            while time.monotonic() < end:
+                slow.execute("BEGIN")
+                slow.execute(
+                    queries.load()["create_task"].text,
+                    {
+                        "owner": "default",
+                        "title": "slow",
+                        "description": None,
+                        "idempotency_key": None,
+                        "request_digest": None,
+                    },
+                )
+                time.sleep(chance.choice([0.01, 0.1, 0.4]))
+                slow.execute(chance.choice(["COMMIT", "ROLLBACK"]))
+
+    def fold() -> None:
+        with Sql(database_url) as folder:
+            while time.monotonic() < end:
+                folder.execute(queries.load()["fold_totals"].text, {"owner": "default"})
+                time.sleep(random.random() * 0.02)
+
+    with ThreadPoolExecutor(11) as pool:
+        jobs = [pool.submit(write, seed) for seed in range(6)]
+        jobs += [pool.submit(write_slowly, seed) for seed in range(2)]
+        jobs += [pool.submit(fold) for _ in range(3)]
+        written.wait()
+        looks = 0
+        while time.monotonic() < end:
+            given, counted = looked(sql)
+            assert given == counted
+            looks += 1
+        for job in jobs:
+            job.result()
+    assert looks > 10
+    assert sql.value("SELECT upto IS NOT NULL AND created > 0 FROM task_totals")
+    given, counted = looked(sql)
+    assert given == counted
+    with psycopg2.connect(database_url) as connection:
+        assert repair.repair(connection, only_check=True) == []
+
+
+def test_who_reads_lets_them_catch_up(repository: Repository, sql: Sql) -> None:
+    def uncounted() -> int:
+        return int(sql.value("SELECT count(*) FROM unseen('default', (SELECT upto FROM task_totals))"))
+
+    def read_history() -> int:
+        return repository.list_history(task_id=None, action_type=None, limit=1, offset=0)[0]
+
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * UNCOUNTED)
+    assert read_history() == UNCOUNTED
+    assert sql.value("SELECT count(*) FROM task_totals") == 0
+    repository.create_tasks(tasks=[{"title": "x", "description": None}])
+    assert read_history() == UNCOUNTED + 1
+    assert (uncounted(), read_history()) == (0, UNCOUNTED + 1)
+
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    assert orjson.loads(repository.weekly_stats())["total_tasks"] == uncounted() + UNCOUNTED + 1 + (UNCOUNTED + 1)
+    assert uncounted() == 0
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    created = repository.list_history(task_id=None, action_type="CREATED", limit=1, offset=0)[0]
+    assert (created, uncounted()) == (3 * (UNCOUNTED + 1), 0)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 6, 7, 8, 13, 14, 15, 20])
+@pytest.mark.parametrize("limit", [1, 5, 20])
+def test_pages_from_either_end_are_the_same(
+    offset: int, limit: int, shared_repository: Repository, shared_sql: Sql
+) -> None:
+    if shared_sql.value("SELECT count(*) FROM task_history") == 0:
+        for number in range(15):
+            add_task(shared_sql, f"2026-01-05T00:00:{number:02}Z")
+    ids = [name for (name,) in shared_sql.rows("SELECT history_id FROM task_history ORDER BY timestamp DESC")]
+    for action in (None, "CREATED"):
+        total, items = shared_repository.list_history(task_id=None, action_type=action, limit=limit, offset=offset)
+        assert total == 15
+        assert [entry["history_id"] for entry in orjson.loads(items)] == ids[offset : offset + limit]
+
+
+# Repairs
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE task_totals SET created = created + 1",
+        "UPDATE task_totals SET complete = complete - 1",
+        "DELETE FROM task_totals",
+        "UPDATE task_quarters SET completed = completed + 1",
+        "DELETE FROM task_quarters",
+    ],
+)
+def test_what_is_wrong_is_found_and_repaired(damage: str, repository: Repository, database_url: str, sql: Sql) -> None:
+    task_id = id_of(repository.create_task(title="x", description=None))
+    repository.set_task_completed(task_id=task_id, is_completed=True)
+    sql.execute(queries.load()["fold_totals"].text, {"owner": "default"})
+    assert repaired(database_url, only_check=True) == []
+    sql.execute(damage)
+    assert repaired(database_url, only_check=True) == ["The totals are not what the history amounts to: default."]
+    assert repaired(database_url) == ["The totals are not what the history amounts to: default."]
+    assert repaired(database_url) == []
+    given, counted = looked(sql)
+    assert given == counted
+
+
+def repaired(url: str, *, only_check: bool = False) -> list[str]:
+    connection = psycopg2.connect(url)
+    try:
+        return repair.repair(connection, only_check=only_check)
+    finally:
+        connection.close()
+
+
+def test_a_database_from_an_older_cluster(repository: Repository, database_url: str, sql: Sql) -> None:
+    """It is noticed before it answers, by the start and by readiness; the command that they name puts it right."""
+    # So that its transactions have larger numbers than those of a new cluster: each block has one of its own.
+    sql.execute(
+        "DO $$ BEGIN FOR number IN 1..5000 LOOP BEGIN LOCK TABLE task_totals IN ROW EXCLUSIVE MODE;"
+        " INSERT INTO task_totals VALUES ('x', '1:1:', 0, 0, 0, 0, 0, 0, 0); RAISE division_by_zero;"
+        " EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$"
+    )
+    tasks = [id_of(repository.create_task(title=str(number), description=None)) for number in range(5)]
+    sql.execute(queries.load()["fold_totals"].text, {"owner": "default"})
+    repository.set_task_completed(task_id=tasks[0], is_completed=True)
+    repository.check_transactions()
+    dump = program("pg_dump", "--no-owner", database_url)
+    with short_folder() as folder:
+        young = Server(folder / "pg")
+        young.start()
+        try:
+            with young.database() as name:
+                url = young.url(name)
+                psql(url, dump)
+                assert "`python -m taskapi.repair`" in migrate(url).stderr
+                there = Repository(Database(Settings(database_url=url)))
+                with pytest.raises(DatabaseRewound):
+                    there.check_transactions()
+                done = run("taskapi.repair", "--check", url=url)
+                assert (done.returncode, "Run it without --check" in done.stdout) == (1, True)
+                done = run("taskapi.repair", url=url)
+                assert (done.returncode, "This is repaired." in done.stdout) == (0, True)
+                done = run("taskapi.repair", "--check", url=url)
+                assert (done.returncode, done.stdout) == (0, "The history and the totals are right.\n")
+                assert migrate(url).returncode == 0
+                there.check_transactions()
+                there.set_task_completed(task_id=tasks[1], is_completed=True)
+                with Sql(url) as connection:
+                    given, counted = looked(connection)
+                    assert given == counted == [7, 5, 2, *counted[3:]]
+                    with pytest.raises(psycopg2.errors.RestrictViolation):
+                        connection.execute("UPDATE task_history SET description = ''")
+        finally:
+            young.stop()
