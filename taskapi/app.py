@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from taskapi.blueprints import BLUEPRINTS
 from taskapi.database.database import Database
 from taskapi.repository import Repository
 from taskapi.settings import Settings
@@ -30,7 +31,7 @@ def create_app(settings: Settings) -> Flask:
     init_access(app, settings)  # host names and bearer tokens
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
-    init_api(app, settings)  # the blueprints, the OpenAPI document and the docs page
+    init_api(app, settings, BLUEPRINTS)  # the blueprints, the OpenAPI document and the docs page
     if settings.metrics:
         init_metrics(app)  # /metrics
     if settings.script_name:

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -22,6 +21,7 @@ from taskapi.database.database_url import libpq_url, without_password
 from taskapi.database.semaphore import FairSemaphore
 from taskapi.database.servers import DeadlinePassed
 from taskapi.database.slots import Slots
+from taskapi.deadline import deadline, seconds_spent
 from taskapi.errors import (
     Conflict,
     ConnectFailed,
@@ -69,13 +69,6 @@ LARGE = 8 * 1024 * 1024
 
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 """Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
-
-seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
-"""Seconds that the current request has spent on the database, waiting for a connection included."""
-
-deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""When the current request must be answered, as a time.monotonic(). Whoever takes requests in sets it once for each;
-every wait in this module reads it."""
 
 
 class Database:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from taskapi import logs
-from taskapi.database.database import deadline, seconds_spent
+from taskapi.deadline import deadline, seconds_spent
 from taskapi.settings import Settings
 from taskapi.web import metrics
 

@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from taskapi.web.access import PROBES
 from tests.api.test_envelope import NOBODY, OVERSIZED, ROUTES
 from tests.support import raw
 from tests.support.envelope import envelope_of
@@ -94,7 +95,7 @@ def documented_errors(path: str, method: str) -> set[str]:
     errors = {"422", "500"}
     if path != "/api/v1/health":
         errors |= {"503"}
-    if path not in ("/api/v1/health", "/api/v1/health/ready"):
+    if path not in PROBES:
         errors |= {"401"}
     if "/tasks" in path:
         errors |= {"412"}
