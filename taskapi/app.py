@@ -32,9 +32,8 @@ def create_app(settings: Settings) -> Flask:
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
     init_api(app, settings, BLUEPRINTS)  # the blueprints, the OpenAPI document and the docs page
-    if settings.metrics:
-        init_metrics(app)  # /metrics
+    figures = init_metrics(app, settings)  # /metrics, where METRICS is on
     if settings.script_name:
         app.wsgi_app = Prefix(app.wsgi_app, settings.script_name)  # type: ignore[method-assign]  # the start of each path
-    app.wsgi_app = Observation(app.wsgi_app, settings)  # type: ignore[method-assign]  # request ids, logs, metrics
+    app.wsgi_app = Observation(app.wsgi_app, settings, figures)  # type: ignore[method-assign]  # request ids, logs, metrics
     return app

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import random
 import re
 import threading
@@ -67,9 +66,6 @@ REPLACEMENT_PAUSE = 1.0
 LARGE = 8 * 1024 * 1024
 """Bytes of one value after which a connection is replaced: libpq never gives back the memory that it received it in."""
 
-SLOTS_VARIABLE = "TASKAPI_SLOTS"
-"""Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
-
 
 class Database:
     """The statements of sql/ on a pool of connections. One for each process."""
@@ -82,8 +78,7 @@ class Database:
         # Short deadlines have a short one.
         self._grace = min(GRACE, settings.request_deadline / 10)
         self._permits = FairSemaphore(settings.pool_size)
-        descriptor = os.environ.get(SLOTS_VARIABLE)
-        self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
+        self._slots = None if settings.slots is None else Slots(settings.slots, settings.db_connections)
         self._draining = False
         self._replacing = threading.Lock()
         self._replaced = -math.inf
