@@ -24,7 +24,7 @@ LONG = 23
 @pytest.fixture(scope="module")
 def long_task(kept_client: httpx.Client) -> dict[str, Any]:
     """A task with LONG entries."""
-    task = data_of(kept_client.post("/tasks", json={"title": "Change 1"}), 201, "TASK_CREATED")
+    task: dict[str, Any] = data_of(kept_client.post("/tasks", json={"title": "Change 1"}), 201, "TASK_CREATED")
     for number in range(2, LONG + 1):
         task = data_of(kept_client.put(f"/tasks/{task['id']}", json={"title": f"Change {number}"}), 200, "TASK_UPDATED")
     return task

@@ -154,7 +154,7 @@ def answers(client: httpx.Client, create: Create, service: Service) -> Iterator[
         for path, method in OPERATIONS:
             for task_id in (create(description="x")["id"], NOBODY, "nonsense"):
                 target = path.format(id=task_id)
-                body = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
+                body: dict[str, Any] = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
                 yield path, method, client.request(method, service.url + target, headers={"If-Match": '"1"'}, **body)
                 yield path, method, client.request(method, service.url + target, **body)
                 yield path, method, client.request(method, f"{service.url}{target}?x=1", **body)

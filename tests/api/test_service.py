@@ -52,7 +52,7 @@ def own_sql(own: Service) -> Iterator[Sql]:
 
 
 def request(client: httpx.Client, method: str, path: str) -> httpx.Response:
-    return client.request(method, path, **({"json": {"title": "x"}} if method in ("POST", "PUT") else {}))
+    return client.request(method, path, json={"title": "x"} if method in ("POST", "PUT") else None)
 
 
 def assert_unavailable(answer: httpx.Response) -> str:

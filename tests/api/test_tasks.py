@@ -235,7 +235,7 @@ def test_a_task_that_is_not_there_is_404(client: httpx.Client, method: str) -> N
 def request(client: httpx.Client, method: str, task_id: str) -> httpx.Response:
     """`method` may name what comes behind the id."""
     method, _, suffix = method.partition(" ")
-    body = {"json": {"title": "New"}} if method == "PUT" else {}
+    body: dict[str, Any] = {"json": {"title": "New"}} if method == "PUT" else {}
     return client.request(method, f"/tasks/{task_id}/{suffix}".rstrip("/"), **body)
 
 
@@ -311,7 +311,8 @@ def test_a_body_of_patch_and_delete_is_ignored(
     client: httpx.Client, create: Create, body: bytes, content_type: str
 ) -> None:
     task = create()
-    path, options = f"/tasks/{task['id']}", {"content": body, "headers": {"Content-Type": content_type}}
+    path = f"/tasks/{task['id']}"
+    options: dict[str, Any] = {"content": body, "headers": {"Content-Type": content_type}}
     completed = data_of(client.patch(f"{path}/complete", **options), 200, "TASK_COMPLETED")
     assert (completed["title"], completed["is_completed"]) == (task["title"], True)
     assert data_of(client.patch(f"{path}/incomplete", **options), 200, "TASK_INCOMPLETE")["is_completed"] is False

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 from tests.support.small_disk import MISSING
 
 COUNTING = """
