@@ -1,13 +1,14 @@
 """CORS: which other origins' pages may call the API, with credentials (the Fetch standard, section 3.3)."""
 
 from flask import Flask, Response, request
+from werkzeug.http import parse_set_header
 
 from taskapi.settings import Settings
 
 EXPOSED = "Location, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Link, X-Total-Count"
 """Headers of answers that a page may read."""
 
-ALLOWED = (
+ALLOWED = parse_set_header(
     "Authorization, Content-Type, Idempotency-Key, X-Request-Id, If-Match, If-None-Match, Change-Set, Last-Event-ID"
 )
 """Headers of requests that a page may set."""
@@ -20,7 +21,6 @@ EVERY_ANSWER = [
 
 PREFLIGHT = [
     ("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE"),
-    ("Access-Control-Allow-Headers", ALLOWED),
     ("Access-Control-Max-Age", "600"),
 ]
 
@@ -36,5 +36,7 @@ def init_cors(app: Flask, settings: Settings) -> None:
             response.headers.add("Access-Control-Allow-Origin", origin)
             response.headers.extend(EVERY_ANSWER)
             if request.method == "OPTIONS":
-                response.headers.extend(PREFLIGHT)
+                asked = request.access_control_request_headers or ()
+                allowed = ", ".join(name for name in asked if name in ALLOWED)
+                response.headers.extend([*PREFLIGHT, ("Access-Control-Allow-Headers", allowed)])
         return response

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from taskapi.settings import Settings
 from tests.support import raw
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
 TASK = "/api/v1/tasks/{id}"
 
@@ -28,9 +30,8 @@ ROUTES = {
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
-LIMIT = 1024 * 1024
+LIMIT = Settings.max_body_bytes
 
 OVERSIZED = b'{"title": "x"}' + b" " * LIMIT
 

@@ -8,15 +8,16 @@ from uuid import RFC_4122, UUID
 import httpx
 import pytest
 
+from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.sql import Sql
+from tests.support.tasks import NOBODY
 
 Create = Callable[..., dict[str, Any]]
 EntriesOf = Callable[[str], list[dict[str, Any]]]
 
 FIELDS = {"id", "title", "description", "is_completed", "created_at", "updated_at", "completed_at"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 AS_SENT = {
     "spaces around": "  Buy milk  ",
@@ -111,7 +112,7 @@ def test_escaped_and_plain_characters_are_the_same(client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("character", ["x", "é", "🦀", "e\u0301"[1:]], ids=["ASCII", "two bytes", "emoji", "combining"])
-@pytest.mark.parametrize(("field", "longest"), [("title", 255), ("description", 5000)])
+@pytest.mark.parametrize(("field", "longest"), [("title", TITLE_LENGTH), ("description", DESCRIPTION_LENGTH)])
 def test_lengths_are_counted_in_code_points(
     client: httpx.Client, create: Create, field: str, longest: int, character: str
 ) -> None:
@@ -128,7 +129,7 @@ def test_lengths_are_counted_in_code_points(
 @pytest.mark.parametrize("character", WHITE_SPACE, ids=[f"U+{ord(character):04X}" for character in WHITE_SPACE])
 def test_a_title_is_not_only_white_space(client: httpx.Client, create: Create, character: str) -> None:
     path = f"/tasks/{create()['id']}"
-    for title in (character, character * 255, f"{character}{WHITE_SPACE}{character}"):
+    for title in (character, character * TITLE_LENGTH, f"{character}{WHITE_SPACE}{character}"):
         assert fields_of(error_of(client.post("/tasks", json={"title": title}), 422)) == {"title"}
         assert fields_of(error_of(client.put(path, json={"title": title}), 422)) == {"title"}
     around = f"{character}x{character}"

@@ -8,10 +8,11 @@ import pytest
 
 from taskapi.access import CHALLENGE, UNAUTHORIZED
 from taskapi.web.access import PROBES
-from tests.api.test_envelope import NOBODY, ROUTES
+from tests.api.test_envelope import ROUTES
 from tests.support import raw
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
 TOKENS = ["first-token", "zweites/Token+=="]
 REQUESTS = [(method, path.format(id=NOBODY)) for path, methods in ROUTES.items() for method in sorted(methods)]

@@ -19,8 +19,8 @@ from taskapi.repository import Repository
 from tests.mcp.agent import Agent, stdio_agent, text_of
 from tests.support.folders import short_folder
 from tests.support.server import Server
+from tests.support.tasks import NOBODY
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 PATIENCE = {"DB_POOL_TIMEOUT": "0.5"}
 
 

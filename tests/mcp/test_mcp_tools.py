@@ -12,8 +12,7 @@ from taskapi.mcp.tools import TOOLS
 from tests.mcp.agent import Agent, text_of
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
-
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
+from tests.support.tasks import NOBODY
 
 
 @pytest.fixture

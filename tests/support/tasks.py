@@ -1,4 +1,4 @@
-"""Reads the JSON text that the repository answers with."""
+"""Tasks in the tests: what the repository answers is read, and an id that no task has."""
 
 from typing import Any
 from uuid import UUID
@@ -6,6 +6,10 @@ from uuid import UUID
 import orjson
 
 from taskapi.repository import Written
+from taskapi.web import examples
+
+NOBODY = examples.TASK_ID
+"""The id of no task: that of the documentation."""
 
 
 def task_of(answer: Written | bytes) -> dict[str, Any]:
