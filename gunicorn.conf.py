@@ -53,8 +53,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else Non
 
 # How long a connection may stay without a request, and how long a request's head may take.
 keepalive = 20
-# Workers that end have this long to answer what they have begun: longer than any request may take.
-graceful_timeout = int(settings.request_deadline) + 5
+graceful_timeout = settings.ending_seconds
 # A heartbeat of the worker itself, not a limit for requests.
 timeout = 60
 

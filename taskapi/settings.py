@@ -71,6 +71,11 @@ class Settings:
         """Connections of one worker: its share of the service's, and one at the least."""
         return max(1, self.db_connections // self.workers)
 
+    @property
+    def ending_seconds(self) -> int:
+        """How long a process that is to end may answer what it has begun: longer than any request may take."""
+        return int(self.request_deadline) + 5
+
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from the process's environment and, in development, from `.env` in the project's folder.

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskapi.access import CHALLENGE, UNAUTHORIZED, HostNames, Tokens
+from taskapi.addresses import netloc
 from taskapi.errors import ConfigurationError
 from taskapi.mcp.connections import Connection
 from taskapi.mcp.headers import plain
@@ -112,9 +113,9 @@ async def serve(server: Server[Any], settings: Settings, *, host: str, port: int
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.request_deadline) + 5,
+        timeout_graceful_shutdown=settings.ending_seconds,
     )
-    log.info("MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
+    log.info("MCP at http://%s%s", netloc(host, port), PATH)
     await uvicorn.Server(config).serve()
 
 
