@@ -51,11 +51,12 @@ bench: $(VENV)/dev $(VENV)/peers/installed  ## Measure taskapi against its alter
 	@echo "Measuring; nothing else should run on this machine"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lint: $(VENV)/dev  ## Check style (ruff) and types (mypy)
-	@echo "Checking style and types"
+lint: $(VENV)/dev  ## Check style (ruff), types (mypy) and which way imports point (import-linter)
+	@echo "Checking style, types and imports"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/dev  ## Lay out the code
 	@$(BIN)/ruff format .

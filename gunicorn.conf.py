@@ -13,7 +13,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent
 
@@ -32,7 +35,7 @@ from taskapi.errors import ConfigurationError  # noqa: E402
 from taskapi.logs import config as logging_config  # noqa: E402
 from taskapi.logs import take_over_prints  # noqa: E402
 from taskapi.reload import Reload  # noqa: E402
-from taskapi.settings import Settings  # noqa: E402
+from taskapi.settings import METRICS_FOLDER_VARIABLE, SLOTS_VARIABLE, Settings  # noqa: E402
 from taskapi.signals import end_in_order, held_back  # noqa: E402
 
 take_over_prints()
@@ -50,14 +53,13 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else Non
 
 # How long a connection may stay without a request, and how long a request's head may take.
 keepalive = 20
-# Workers that end have this long to answer what they have begun: longer than any request may take.
-graceful_timeout = int(settings.request_deadline) + 5
+graceful_timeout = settings.ending_seconds
 # A heartbeat of the worker itself, not a limit for requests.
 timeout = 60
 
 # No header of a request says where the application is, or by which scheme it was reached, whoever sends it.
 forwarder_headers = ""
-secure_scheme_headers = {}
+secure_scheme_headers: dict[str, str] = {}
 
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False
@@ -66,10 +68,10 @@ logger_class = "taskapi.server.logger.QuietLogger"
 logconfig_dict = logging_config(settings)
 
 # This file was read: see wsgi.py. The variable leads the workers to the connections' slots.
-os.environ.setdefault("TASKAPI_SLOTS", "")
+os.environ.setdefault(SLOTS_VARIABLE, "")
 
 
-def on_starting(server):
+def on_starting(server: Any) -> None:
     """Start the development database where none is given, bring the schema up, and cap the connections."""
     end_in_order()
     if server.cfg.preload_app:
@@ -82,7 +84,7 @@ def on_starting(server):
         _start_embedded_database()
     if not _schema_is_ready():
         sys.exit(1)
-    os.environ["TASKAPI_SLOTS"] = str(new_file())
+    os.environ[SLOTS_VARIABLE] = str(new_file())
     if settings.metrics:
         _share_metrics()
     server.reloads = Reload(server)
@@ -93,39 +95,39 @@ def on_starting(server):
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 
 
-def on_reload(server):
+def on_reload(server: Any) -> None:
     """The new version has passed its trial; what the master does from now on is as it says."""
     _tell_the_workers(server)
     # An older version's has no such attribute.
     server.reloads = Reload(server, getattr(server.reloads, "tried", None))
 
 
-def pre_fork(server, worker):
+def pre_fork(server: Any, worker: Any) -> None:
     """Give the worker a byte to say that it is ready, which the master can read."""
     worker.ready = mmap.mmap(-1, 1)
 
 
-def post_fork(server, worker):
+def post_fork(server: Any, worker: Any) -> None:
     """End at once when told to, until the worker listens to signals itself: the master's handlers would keep silent."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """When the last of the first workers is ready, say where."""
     worker.ready[0] = 1
     if worker.age == worker.cfg.workers:
         print(_ready_line(worker.sockets[0].getsockname()), flush=True)
 
 
-def child_exit(server, worker):
+def child_exit(server: Any, worker: Any) -> None:
     """Keep what a worker has counted, without the room that it had for more."""
-    for path in Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", os.devnull)).glob(f"*_{worker.pid}.*.db"):
+    for path in Path(settings.metrics_folder or os.devnull).glob(f"*_{worker.pid}.*.db"):
         with contextlib.suppress(OSError, struct.error), path.open("r+b") as file:
             file.truncate(*struct.unpack("i", file.read(4)))
 
 
-def _ready_line(address):
+def _ready_line(address: str | tuple[Any, ...]) -> str:
     if not isinstance(address, tuple):
         return f"taskapi is ready: unix:{address}"
     host, port = address[:2]
@@ -142,7 +144,7 @@ def _ready_line(address):
     )
 
 
-def _tell_the_workers(server):
+def _tell_the_workers(server: Any) -> None:
     """gunicorn's command line may ask for another number of workers than WEB_CONCURRENCY: their share depends on it."""
     os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
     try:
@@ -151,10 +153,10 @@ def _tell_the_workers(server):
         sys.exit(f"taskapi: {error}")
 
 
-def _check_addresses(server):
+def _check_addresses(server: Any) -> None:
     """gunicorn would try for five seconds, after all that the start does before."""
-    if os.environ.get("GUNICORN_FD") or os.environ.get("LISTEN_FDS"):
-        return  # inherited, from another master or from systemd
+    if settings.has_inherited_sockets:
+        return
     for address in server.cfg.address:
         if not isinstance(address, tuple):
             continue
@@ -167,7 +169,7 @@ def _check_addresses(server):
             sys.exit(f"taskapi: {_refusal(host, port, error)}")
 
 
-def _refusal(host, port, error):
+def _refusal(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Port {port} of {host} is in use. End what listens there, or take another: PORT={port + 1} make run"
     if error.errno == errno.EACCES:
@@ -177,7 +179,7 @@ def _refusal(host, port, error):
     return f"The service cannot listen at {host}, port {port}: {error.strerror or error}"
 
 
-def pre_request(worker, request):
+def pre_request(worker: Any, request: Any) -> None:
     """Mark a request with several keys: WSGI joins them with a comma, and one key may hold a comma, too.
 
     Clients' header names are in capitals here, so that none of them can be this one.
@@ -186,7 +188,7 @@ def pre_request(worker, request):
         request.headers.append(("taskapi.several_keys", ""))
 
 
-def _start_embedded_database():
+def _start_embedded_database() -> None:
     from taskapi.embedded import EmbeddedError, EmbeddedPostgres
 
     database = EmbeddedPostgres(settings.data_dir)
@@ -200,7 +202,7 @@ def _start_embedded_database():
         sys.exit(f"taskapi: {error}")
 
 
-def _schema_is_ready():
+def _schema_is_ready() -> bool:
     # In a process of its own: the master stays small, and free of libraries that must not be there before a fork.
     # In a group of its own: a ctrl-C is the master's to hear.
     with subprocess.Popen([sys.executable, "-m", "taskapi.migrations"], cwd=ROOT, process_group=0) as process:
@@ -211,22 +213,24 @@ def _schema_is_ready():
             raise
 
 
-def _end_of_reloads(server):
+def _end_of_reloads(server: Any) -> None:
     server.reloads.end()
 
 
-def _share_metrics():
+def _share_metrics() -> None:
     """Make the folder in which the workers share the metrics."""
+    global settings  # noqa: PLW0603  # For child_exit(): it was not there when the settings were read.
     try:
         folder = tempfile.mkdtemp(prefix="taskapi-")
     except OSError as error:
         sys.exit(f"taskapi: METRICS needs a folder for temporary files, which TMPDIR may name: {error}")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    os.environ[METRICS_FOLDER_VARIABLE] = folder
+    settings = replace(settings, metrics_folder=folder)
     # What cleans the folder for temporary files leaves a locked one alone (tmpfiles.d(5)).
     fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)
     _at_end_of_master(shutil.rmtree, folder, True)
 
 
-def _at_end_of_master(function, *arguments):
+def _at_end_of_master(function: Callable[..., object], *arguments: object) -> None:
     master = os.getpid()
     atexit.register(lambda: os.getpid() == master and function(*arguments))

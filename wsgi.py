@@ -1,7 +1,6 @@
 """What gunicorn serves: `gunicorn wsgi:app`, with the settings of the environment."""
 
 import logging.config
-import os
 
 from taskapi.app import create_app
 from taskapi.logs import config
@@ -10,7 +9,7 @@ from taskapi.settings import Settings
 settings = Settings.from_environment()
 app = create_app(settings)
 
-if "TASKAPI_SLOTS" not in os.environ:
+if not settings.has_gunicorn_conf:
     logging.config.dictConfig(config(settings))
     logging.getLogger("taskapi").warning(
         "taskapi runs without its gunicorn.conf.py: the schema is not looked at, DB_CONNECTIONS and METRICS are each"

@@ -1,7 +1,6 @@
 """`make bench`: measures taskapi, its alternatives and its limits, and writes benchmarks/results.md."""
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -45,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -73,7 +73,7 @@ def _measure(url: str, count: int) -> list[float]:
     def in_postgres() -> bytes:
         with raw.cursor() as cursor:
             cursor.execute(statement)
-            answer: bytes = cursor.fetchone()[0]  # type: ignore[index]
+            answer: bytes = cursor.fetchone()[0]
             return answer
 
     ways: list[Callable[[], bytes]] = [marshmallow, with_orjson, in_postgres]

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.lab import ROOT, Postgres, Server, serve, serve_taskapi
+from benchmarks.lab import Postgres, Server, serve, serve_taskapi
 from benchmarks.peers.commands import PEERS_PYTHON, command
 from benchmarks.report import Report
 from benchmarks.wrk import Load, load
+from taskapi.places import ROOT
 from tests.support.service import free_port
 
 READS = ("get", "list", "history", "stats")

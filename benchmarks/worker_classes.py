@@ -2,7 +2,6 @@
 
 import socket
 import statistics
-import sys
 import tempfile
 import time
 import urllib.request
@@ -80,4 +79,4 @@ def _with_slow_clients(server: Server) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

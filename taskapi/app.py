@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from taskapi.blueprints import BLUEPRINTS
 from taskapi.database.database import Database
 from taskapi.repository import Repository
 from taskapi.settings import Settings
@@ -30,10 +31,9 @@ def create_app(settings: Settings) -> Flask:
     init_access(app, settings)  # host names and bearer tokens
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
-    init_api(app, settings)  # the blueprints, the OpenAPI document and the docs page
-    if settings.metrics:
-        init_metrics(app)  # /metrics
+    init_api(app, settings, BLUEPRINTS)  # the blueprints, the OpenAPI document and the docs page
+    figures = init_metrics(app, settings)  # /metrics, where METRICS is on
     if settings.script_name:
         app.wsgi_app = Prefix(app.wsgi_app, settings.script_name)  # type: ignore[method-assign]  # the start of each path
-    app.wsgi_app = Observation(app.wsgi_app, settings)  # type: ignore[method-assign]  # request ids, logs, metrics
+    app.wsgi_app = Observation(app.wsgi_app, settings, figures)  # type: ignore[method-assign]  # request ids, logs, metrics
     return app

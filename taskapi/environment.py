@@ -20,6 +20,11 @@ TRUE = {"true", "1", "yes", "on", "t", "y"}
 FALSE = {"false", "0", "no", "off", "f", "n"}
 
 
+def says_production() -> bool:
+    """Whether APP_ENV is `production` in the environment itself: for what is done before the settings are read."""
+    return os.environ.get("APP_ENV", "").strip().lower() == "production"
+
+
 class Environment:
     """The variables of the process; where it has none of a name, those of the file `ENV_FILE`, in development.
 
@@ -89,6 +94,11 @@ class Environment:
         words = [word.strip() for word in self.text(name).split(",")]
         return tuple(self._checked(name, word, parse, each) for word in words if word)
 
+    @staticmethod
+    def handed_down(name: str) -> str | None:
+        """What the process that started this one has put there, None for nothing. A file has no part in it."""
+        return os.environ.get(name)
+
     def __contains__(self, name: str) -> bool:
         return self._env.str(name, None) is not None
 
@@ -104,7 +114,7 @@ class Environment:
     def _env_file(self, root: Path) -> Path | None:
         """The file to read, None for none."""
         given = os.environ.get("ENV_FILE")
-        if os.environ.get("APP_ENV", "").strip().lower() == "production":
+        if says_production():
             if given:
                 raise ConfigurationError(
                     "ENV_FILE: no file is read with APP_ENV=production, so that nothing of it counts by accident;"

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from taskapi.environment import says_production
 from taskapi.output import Output
 from taskapi.settings import Settings
 
@@ -85,7 +86,7 @@ class Printed(io.TextIOBase):
 def take_over_prints() -> None:
     """From now on what is printed neither waits nor fails, whatever its encoding; in production it is JSON.
 
-    This is for the very start, before the settings are known to be right: so it reads APP_ENV by itself.
+    This is for the very start, before the settings are known to be right.
     """
     for descriptor in range(3):
         try:
@@ -93,7 +94,7 @@ def take_over_prints() -> None:
         except OSError:
             # It was closed at our start. Another file must not get its number, and then our lines.
             os.open(os.devnull, os.O_RDWR)
-    if os.environ.get("APP_ENV", "").strip().lower() == "production":
+    if says_production():
         sys.stdout, sys.stderr = Printed(stdout, "INFO", "stdout"), Printed(stderr, "ERROR", "stderr")
     else:
         sys.stdout, sys.stderr = stdout, stderr

@@ -17,6 +17,7 @@ from gunicorn.errors import HaltServer
 
 from taskapi.logs import take_over_prints
 from taskapi.places import ROOT
+from taskapi.settings import METRICS_FOLDER_VARIABLE, SLOTS_VARIABLE
 
 PASSED = b"passed"
 """What the trial tells the master. Its exit code would not do: gunicorn may wait for any child before we can."""
@@ -88,8 +89,8 @@ class Reload:
         self.tried = _migrations()
         migrate = "migrate" if self.tried != self._migrations else ""
         # Without the shared slots and metrics: a trial is no worker.
-        environment = {**os.environ, "TASKAPI_SLOTS": ""}
-        environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        environment = {**os.environ, SLOTS_VARIABLE: ""}
+        environment.pop(METRICS_FOLDER_VARIABLE, None)
         self._trial = subprocess.Popen(
             [
                 *(sys.executable, "-m", "taskapi.reload"),

@@ -38,11 +38,23 @@ STORABLE_AND_VISIBLE = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
 MUST_SHOW = "Must have a visible character."
 
 UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+
 LONGEST_KEY = 255
+KEY_RULE = f"1 to {LONGEST_KEY} printable ASCII characters"
+
+TOO_LONG = "must have at most {longest} characters"
+UNKNOWN = "is not known here"
+"""What is wrong with a field, a parameter or an argument that nobody asked for."""
+
+LONGEST_NAME = 60
+"""Characters of a name that an error repeats."""
+
+MOST_ERRORS = 10
+"""Faults that an error names."""
 
 
 def is_idempotency_key(value: str) -> bool:
-    """Whether it may be an Idempotency-Key: 1 to LONGEST_KEY printable ASCII characters."""
+    """Whether it may be an Idempotency-Key, by KEY_RULE."""
     return 1 <= len(value) <= LONGEST_KEY and value.isascii() and value.isprintable()
 
 
@@ -53,7 +65,7 @@ class Text(fields.String):
         "required": "is required",
         "null": "must not be null",
         "invalid": "must be a string",
-        "too_long": "must have at most {longest} characters",
+        "too_long": TOO_LONG,
         "blank": "must have a visible character",
         "unstorable": "must not contain U+0000 or lone surrogates",
     }
@@ -120,7 +132,7 @@ class Strict(Schema):
     class Meta:
         unknown = RAISE
 
-    error_messages = {"unknown": "is not known here", "type": "must be a JSON object"}
+    error_messages = {"unknown": UNKNOWN, "type": "must be a JSON object"}
 
 
 class Query(Strict):

@@ -1,4 +1,4 @@
-"""Every setting: the environment variable's name, its default, and what it means."""
+"""Every setting: the environment variable's name, its default, and what it means; also what our processes hand down."""
 
 import os
 from dataclasses import dataclass, field
@@ -15,10 +15,17 @@ EXACT_ORIGIN = (
 )
 HOST_NAME = "a host name such as api.example.com, or .example.com for all names that end with it"
 
+# What gunicorn's master leaves for its workers. The names stay: the master may be of an older version.
+SLOTS_VARIABLE = "TASKAPI_SLOTS"
+METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it, too.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one process. `Settings.from_environment()` reads them; README's table explains them."""
+    """The settings of one process. `Settings.from_environment()` reads them; README's table explains them.
+
+    The last four are not for people: they are what the process that started this one hands down.
+    """
 
     app_env: str = "development"
     host: str = "127.0.0.1"
@@ -41,6 +48,15 @@ class Settings:
     metrics: bool = False
     log_level: str = "INFO"
 
+    has_gunicorn_conf: bool = False
+    """Whether gunicorn.conf.py was read, by this process or by the one that started it."""
+    slots: int | None = None
+    """The descriptor of the file of the service's connection slots; None where no other process shares them."""
+    metrics_folder: str | None = None
+    """The folder in which the workers share what they count; None where no other process counts."""
+    has_inherited_sockets: bool = False
+    """Whether gunicorn gets its sockets from the master before it, or from systemd."""
+
     @property
     def in_production(self) -> bool:
         return self.app_env == "production"
@@ -55,6 +71,11 @@ class Settings:
         """Connections of one worker: its share of the service's, and one at the least."""
         return max(1, self.db_connections // self.workers)
 
+    @property
+    def ending_seconds(self) -> int:
+        """How long a process that is to end may answer what it has begun: longer than any request may take."""
+        return int(self.request_deadline) + 5
+
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from the process's environment and, in development, from `.env` in the project's folder.
@@ -63,29 +84,33 @@ class Settings:
         unless that may be a secret.
         """
         env = Environment(BASE)
-        db_connections = env.whole("DB_CONNECTIONS", 20, 1, 10_000)
+        db_connections = env.whole("DB_CONNECTIONS", cls.db_connections, 1, 10_000)
         cores = min(os.cpu_count() or 1, db_connections)
         settings = cls(
-            app_env=env.one_of("APP_ENV", "development", ("development", "production")),
-            host=env.parsed("HOST", "127.0.0.1", _listening_host, "an address to listen at, such as 0.0.0.0 or ::1"),
-            port=env.whole("PORT", 8000, 1, 65535),
-            script_name=env.parsed("SCRIPT_NAME", "", path_prefix, "the start of a path, such as /tasks"),
+            app_env=env.one_of("APP_ENV", cls.app_env, ("development", "production")),
+            host=env.parsed("HOST", cls.host, _listening_host, "an address to listen at, such as 0.0.0.0 or ::1"),
+            port=env.whole("PORT", cls.port, 1, 65535),
+            script_name=env.parsed("SCRIPT_NAME", cls.script_name, path_prefix, "the start of a path, such as /tasks"),
             workers=env.whole("WEB_CONCURRENCY", cores, 1, 512),
             database_url=env.text("DATABASE_URL") or None,
-            data_dir=env.parsed("DATA_DIR", DATA, _data_dir, "a folder"),
-            auto_migrate=env.flag("AUTO_MIGRATE", True),
+            data_dir=env.parsed("DATA_DIR", cls.data_dir, _data_dir, "a folder"),
+            auto_migrate=env.flag("AUTO_MIGRATE", cls.auto_migrate),
             db_connections=db_connections,
-            db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", 5.0),
-            db_lock_timeout=env.seconds("DB_LOCK_TIMEOUT", 5.0),
-            db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", 15.0),
-            request_deadline=env.seconds("REQUEST_DEADLINE", 30.0),
-            db_prepare=env.flag("DB_PREPARE", True),
-            max_body_bytes=env.whole("MAX_BODY_BYTES", 1024 * 1024, 1),
-            cors_origins=env.listed("CORS_ORIGINS", ["http://localhost:3000"], origin, EXACT_ORIGIN),
-            trusted_hosts=env.listed("TRUSTED_HOSTS", [], _trusted_host, HOST_NAME),
-            api_tokens=env.listed("API_TOKENS", [], str, "a token"),
-            metrics=env.flag("METRICS", False),
-            log_level=env.one_of("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            db_pool_timeout=env.seconds("DB_POOL_TIMEOUT", cls.db_pool_timeout),
+            db_lock_timeout=env.seconds("DB_LOCK_TIMEOUT", cls.db_lock_timeout),
+            db_statement_timeout=env.seconds("DB_STATEMENT_TIMEOUT", cls.db_statement_timeout),
+            request_deadline=env.seconds("REQUEST_DEADLINE", cls.request_deadline),
+            db_prepare=env.flag("DB_PREPARE", cls.db_prepare),
+            max_body_bytes=env.whole("MAX_BODY_BYTES", cls.max_body_bytes, 1),
+            cors_origins=env.listed("CORS_ORIGINS", cls.cors_origins, origin, EXACT_ORIGIN),
+            trusted_hosts=env.listed("TRUSTED_HOSTS", cls.trusted_hosts, _trusted_host, HOST_NAME),
+            api_tokens=env.listed("API_TOKENS", cls.api_tokens, str, "a token"),
+            metrics=env.flag("METRICS", cls.metrics),
+            log_level=env.one_of("LOG_LEVEL", cls.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),
+            has_gunicorn_conf=env.handed_down(SLOTS_VARIABLE) is not None,
+            slots=_descriptor(env.handed_down(SLOTS_VARIABLE)),
+            metrics_folder=env.handed_down(METRICS_FOLDER_VARIABLE),
+            has_inherited_sockets=bool(env.handed_down("GUNICORN_FD") or env.handed_down("LISTEN_FDS")),
         )
         if env.text("API_TOKENS") and not settings.api_tokens:
             raise ConfigurationError("API_TOKENS: there is no token in it; leave it unset to have the API open.")
@@ -103,6 +128,10 @@ class Settings:
                 f"WEB_CONCURRENCY ({self.workers}) exceeds DB_CONNECTIONS ({self.db_connections}):"
                 " each worker needs a database connection. Lower the one or raise the other."
             )
+
+
+def _descriptor(text: str | None) -> int | None:
+    return int(text) if text else None
 
 
 def _data_dir(text: str) -> Path:

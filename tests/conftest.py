@@ -12,13 +12,14 @@ import pytest
 
 from taskapi.database.database import Database
 from taskapi.embedded import EmbeddedError
+from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 from tests.support.environment import environment_of
 from tests.support.folders import short_folder
 from tests.support.pooler import PROGRAM, PgBouncer
 from tests.support.server import Server
-from tests.support.service import ROOT, Service
+from tests.support.service import Service
 from tests.support.sql import Sql
 
 # Settings that are read in the tests' own process are not of the .env file of the person who runs them.

@@ -2,13 +2,11 @@
 
 import logging
 import math
-import os
 import random
 import re
 import threading
 import time
 from collections.abc import Mapping
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -22,6 +20,7 @@ from taskapi.database.database_url import libpq_url, without_password
 from taskapi.database.semaphore import FairSemaphore
 from taskapi.database.servers import DeadlinePassed
 from taskapi.database.slots import Slots
+from taskapi.deadline import deadline, seconds_spent
 from taskapi.errors import (
     Conflict,
     ConnectFailed,
@@ -67,16 +66,6 @@ REPLACEMENT_PAUSE = 1.0
 LARGE = 8 * 1024 * 1024
 """Bytes of one value after which a connection is replaced: libpq never gives back the memory that it received it in."""
 
-SLOTS_VARIABLE = "TASKAPI_SLOTS"
-"""Where gunicorn.conf.py leaves the descriptor of the file of the service's connection slots for its workers."""
-
-seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
-"""Seconds that the current request has spent on the database, waiting for a connection included."""
-
-deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""When the current request must be answered, as a time.monotonic(). Whoever takes requests in sets it once for each;
-every wait in this module reads it."""
-
 
 class Database:
     """The statements of sql/ on a pool of connections. One for each process."""
@@ -89,8 +78,7 @@ class Database:
         # Short deadlines have a short one.
         self._grace = min(GRACE, settings.request_deadline / 10)
         self._permits = FairSemaphore(settings.pool_size)
-        descriptor = os.environ.get(SLOTS_VARIABLE)
-        self._slots = Slots(int(descriptor), settings.db_connections) if descriptor else None
+        self._slots = None if settings.slots is None else Slots(settings.slots, settings.db_connections)
         self._draining = False
         self._replacing = threading.Lock()
         self._replaced = -math.inf

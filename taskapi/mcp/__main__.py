@@ -88,7 +88,7 @@ def _database(settings: Settings) -> Iterator[str]:
         signal.signal(ending, end)
     # Half started, it could not be stopped.
     with held_back():
-        os.environ["DATABASE_URL"] = embedded.start()
+        embedded.start()
     try:
         yield embedded.url
     finally:

@@ -13,6 +13,7 @@ from taskapi.mcp.leniency import Lenient
 from taskapi.schemas import (
     ACTION_TYPES,
     DESCRIPTION_LENGTH,
+    KEY_RULE,
     LONGEST_KEY,
     MAX_PAGE_SIZE,
     TITLE_LENGTH,
@@ -76,7 +77,7 @@ class OperationId(fields.String):
 
     default_error_messages = {
         **PRESENT,
-        "invalid": f"must be a string of 1 to {LONGEST_KEY} printable ASCII characters",
+        "invalid": f"must be a string of {KEY_RULE}",
     }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> str:

@@ -3,13 +3,13 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope
 
+from taskapi.access import HostNames
 from taskapi.addresses import host_name
-from taskapi.web.access import Names
 
 JSON = "application/json"
 
 
-def plain(scope: Scope, trusted: Names) -> Scope:
+def plain(scope: Scope, trusted: HostNames) -> Scope:
     """The request with its Host in lower case, without a final dot (section 7.2), and `localhost` for a trusted name.
 
     Where it does not say what it accepts, it accepts everything (section 12.5.1); the case of its Content-Type means

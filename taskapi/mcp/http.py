@@ -13,11 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from taskapi.access import CHALLENGE, UNAUTHORIZED, HostNames, Tokens
+from taskapi.addresses import netloc
 from taskapi.errors import ConfigurationError
 from taskapi.mcp.connections import Connection
 from taskapi.mcp.headers import plain
 from taskapi.settings import Settings
-from taskapi.web.access import Gate, Names
 
 log = logging.getLogger("taskapi.mcp")
 
@@ -27,15 +28,15 @@ MOST_REQUESTS = 100
 """Requests that are answered at once."""
 
 
-class Door:
+class AccessMiddleware:
     """Lets POST requests through, with one of API_TOKENS where those are set, and only so many at once."""
 
     def __init__(
         self, app: ASGIApp, tokens: tuple[str, ...], *, body_seconds: float, trusted: tuple[str, ...] = ()
     ) -> None:
         self._app = app
-        self._trusted = Names(trusted)
-        self._gate = Gate(tokens) if tokens else None
+        self._trusted = HostNames(trusted)
+        self._tokens = Tokens(tokens) if tokens else None
         self._body_seconds = body_seconds
         self._serving = 0
 
@@ -59,9 +60,8 @@ class Door:
         return plain(_with_one_path(scope), self._trusted)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        if self._gate and not self._gate.opens(Headers(scope=scope).get("Authorization", "")):
-            challenge = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
-            return PlainTextResponse("Send a valid token in the header: Authorization: Bearer …", 401, challenge)
+        if self._tokens and not self._tokens.accepts(Headers(scope=scope).get("Authorization", "")):
+            return PlainTextResponse(UNAUTHORIZED, 401, CHALLENGE)
         if scope["method"] != "POST":
             # A GET would open a stream of events, and without sessions nothing ever comes on it.
             return PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})
@@ -113,9 +113,9 @@ async def serve(server: Server[Any], settings: Settings, *, host: str, port: int
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.request_deadline) + 5,
+        timeout_graceful_shutdown=settings.ending_seconds,
     )
-    log.info("MCP at http://%s:%d%s", f"[{host}]" if ":" in host else host, port, PATH)
+    log.info("MCP at http://%s%s", netloc(host, port), PATH)
     await uvicorn.Server(config).serve()
 
 
@@ -138,7 +138,10 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
         ),
     )
     app.add_middleware(
-        Door, tokens=settings.api_tokens, trusted=settings.trusted_hosts, body_seconds=settings.request_deadline
+        AccessMiddleware,
+        tokens=settings.api_tokens,
+        trusted=settings.trusted_hosts,
+        body_seconds=settings.request_deadline,
     )
     # The last one added is the first to see a request: a preflight carries no token, and a refusal must be readable.
     app.add_middleware(

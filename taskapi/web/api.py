@@ -1,5 +1,6 @@
 """flask-smorest with our answers to errors, the OpenAPI document, and the ReDoc page that shows it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
@@ -9,7 +10,6 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, PreconditionFailed, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
-from taskapi.blueprints import BLUEPRINTS
 from taskapi.schemas import FailureSchema, Identifier
 from taskapi.settings import Settings
 from taskapi.web import document
@@ -49,14 +49,14 @@ class Api(flask_smorest.Api):
         return http_failure(error)
 
 
-def init_api(app: Flask, settings: Settings) -> None:
-    """Register the blueprints, /api/openapi.json and /api/docs."""
+def init_api(app: Flask, settings: Settings, blueprints: Iterable[flask_smorest.Blueprint]) -> None:
+    """Register the `blueprints`, /api/openapi.json and /api/docs."""
     app.url_map.converters["task_id"] = TaskIdConverter
     # A redirect to the path without its doubled or last slash would be built from the Host header.
     app.url_map.merge_slashes = False
     api = Api(app, spec_kwargs=document.configure(app, settings))
     api.register_converter(TaskIdConverter, lambda _: {"type": "string", "format": "uuid"})
-    for blueprint in BLUEPRINTS:
+    for blueprint in blueprints:
         api.register_blueprint(blueprint)
     app.register_blueprint(_docs(document.render(api)))
 

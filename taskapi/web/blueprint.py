@@ -10,7 +10,7 @@ from marshmallow import Schema
 from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
-from taskapi.schemas import FailureSchema, IdempotencyKeySchema
+from taskapi.schemas import LONGEST_NAME, MOST_ERRORS, UNKNOWN, FailureSchema, IdempotencyKeySchema
 from taskapi.web import body, conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -102,5 +102,5 @@ def _documented(view: Callable[..., Any], decorated: Callable[..., Any]) -> Any:
 def _refuse_query() -> None:
     """Unknown parameters are refused, never ignored: a view that takes none refuses them all."""
     if request.query_string and not getattr(current_app.view_functions[request.endpoint or ""], "_takes_query", False):
-        names = "; ".join(f"{name[: parsing.LONGEST_NAME]}: is not known here" for name in list(request.args)[:10])
-        raise UnprocessableEntity(names or "query: is not known here")
+        names = "; ".join(f"{name[:LONGEST_NAME]}: {UNKNOWN}" for name in list(request.args)[:MOST_ERRORS])
+        raise UnprocessableEntity(names or f"query: {UNKNOWN}")

@@ -8,6 +8,8 @@ from flask import current_app, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
+NO_JSON = "The body needs the header Content-Type: application/json."
+
 
 class UnknownCoding(UnsupportedMediaType):
     """Names the codings that are read in Accept-Encoding (RFC 9110, section 15.5.16)."""
@@ -59,4 +61,4 @@ def _check_type() -> None:
     # Nearly always that; to take the header apart costs as much as to read the body.
     is_json = request.content_type == "application/json"
     if not is_json and not re.fullmatch(r"application/(json|[\w.!#$&^-]+\+json)", request.mimetype):
-        raise UnsupportedMediaType("The body needs the header Content-Type: application/json.")
+        raise UnsupportedMediaType(NO_JSON)

@@ -14,7 +14,7 @@ from taskapi import __version__
 from taskapi.schemas import CODES, Code, Query
 from taskapi.settings import Settings
 from taskapi.web import examples
-from taskapi.web.access import OPEN_PATHS
+from taskapi.web.access import needs_token
 from taskapi.web.samples import samples
 
 INFO = {
@@ -56,8 +56,10 @@ def render(api: flask_smorest.Api) -> bytes:
         for method in operations.keys() & METHODS:
             operation = operations[method]
             parameters = [*shared, *operation.get("parameters", [])]
-            operation["security"] = [{}] if path in OPEN_PATHS else [{}, {"bearer": []}]
-            if path in OPEN_PATHS:
+            if needs_token(path):
+                operation["security"] = [{}, {"bearer": []}]
+            else:
+                operation["security"] = [{}]
                 del operation["responses"]["401"]
             operation["x-codeSamples"] = samples(method, path, {**operation, "parameters": parameters})
     return orjson.dumps(spec)

@@ -11,6 +11,9 @@ from taskapi.web.envelope import failure
 
 log = logging.getLogger("taskapi.web")
 
+TOO_LARGE = "The body is larger than {} bytes."
+DEFECT = "Something went wrong here; please report it with the X-Request-Id of this answer."
+
 
 def init_errors(app: Flask) -> None:
     """Register the handlers. That of HTTPException is the Api's, which would register its own otherwise."""
@@ -40,7 +43,7 @@ def _sentence(error: HTTPException) -> str:
     if error.code == 405:
         return f"This path does not take {request.method[:20]}; the Allow header names what it takes."
     if error.code == 413:
-        return f"The body is larger than {current_app.config['MAX_CONTENT_LENGTH']} bytes."
+        return TOO_LARGE.format(current_app.config["MAX_CONTENT_LENGTH"])
     return f"{error.name}."
 
 
@@ -50,4 +53,4 @@ def _unavailable(error: DatabaseUnavailable) -> Response:
 
 def _defect(error: Exception) -> Response:
     log.error("%s failed (request id %s)", request.endpoint, request.environ["taskapi.request_id"], exc_info=error)
-    return failure(500, "Something went wrong here; please report it with the X-Request-Id of this answer.")
+    return failure(500, DEFECT)

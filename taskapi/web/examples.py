@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from taskapi.web import conditions
+from taskapi.access import CHALLENGE, UNAUTHORIZED
+from taskapi.errors import PoolBusy, TaskNotFound
+from taskapi.schemas import PAGE_SIZE, TITLE_LENGTH, TOO_LONG, UNKNOWN
+from taskapi.settings import Settings
+from taskapi.web import body, conditions, errors
 
 TASK_ID = "3b241101-e2bb-4255-8caf-4136c566a962"
 
@@ -39,7 +43,7 @@ HISTORY = {
         "total_count": 1,
         "total_pages": 1,
         "current_page": 1,
-        "page_size": 10,
+        "page_size": PAGE_SIZE,
         "has_next": False,
         "has_prev": False,
     },
@@ -80,36 +84,36 @@ ERRORS: dict[int, dict[str, Any]] = {
     },
     401: {
         "description": "The service has tokens configured, and the request carries none of them.",
-        "example": failure("Send a valid token in the header: Authorization: Bearer …"),
-        "headers": {"WWW-Authenticate": _header("How to authenticate.", 'Bearer realm="taskapi"')},
+        "example": failure(UNAUTHORIZED),
+        "headers": {name: _header("How to authenticate.", value) for name, value in CHALLENGE.items()},
     },
     404: {
-        "description": "There is no such task.",
-        "example": failure("There is no such task."),
+        "description": TaskNotFound.sentence,
+        "example": failure(TaskNotFound.sentence),
     },
     412: {
         "description": "The request's `If-Match` or `If-None-Match` cannot be met: tasks have no version tags.",
         "example": failure(conditions.SENTENCE.format("If-Match")),
     },
     413: {
-        "description": "The body is larger than the limit: 1 MiB unless configured.",
-        "example": failure("The body is larger than 1048576 bytes."),
+        "description": f"The body is larger than the limit: {Settings.max_body_bytes // 2**20} MiB unless configured.",
+        "example": failure(errors.TOO_LARGE.format(Settings.max_body_bytes)),
     },
     415: {
         "description": "The body's Content-Type is not `application/json` (or `+json`).",
-        "example": failure("The body needs the header Content-Type: application/json."),
+        "example": failure(body.NO_JSON),
     },
     422: {
         "description": "A rule is broken: in the body, the query string, the Idempotency-Key, or the id in the path.",
-        "example": failure("title: must have at most 255 characters; colour: is not known here"),
+        "example": failure(f"title: {TOO_LONG.format(longest=TITLE_LENGTH)}; colour: {UNKNOWN}"),
     },
     500: {
         "description": "A defect of the service.",
-        "example": failure("Something went wrong here; please report it with the X-Request-Id of this answer."),
+        "example": failure(errors.DEFECT),
     },
     503: {
         "description": "The database cannot serve this now. The text says whether a write may have happened.",
-        "example": failure("Every database connection is busy. Nothing was written; try again."),
-        "headers": {"Retry-After": _header("Seconds to wait before another try.", "1")},
+        "example": failure(PoolBusy.sentence),
+        "headers": {"Retry-After": _header("Seconds to wait before another try.", str(PoolBusy.retry_after))},
     },
 }

@@ -4,13 +4,13 @@ import logging
 import os
 import stat
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    REGISTRY,
     CollectorRegistry,
     Counter,
     Histogram,
@@ -20,15 +20,14 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from taskapi.settings import Settings
+
 log = logging.getLogger("taskapi.metrics")
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 PAUSE = 30.0
 """Seconds after which counting is tried again, where there was no room for it."""
-
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Where gunicorn.conf.py leaves the folder that the workers share."""
 
 
 class AllocatedFile(mmap_dict.MmapedDict):
@@ -68,22 +67,23 @@ def _allocate(path: Path, size: int) -> None:
 
 
 class Figures:
-    """What this process counts. Under gunicorn it is in files, in the folder that the workers share."""
+    """What this process counts, and what all that share its folder have counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str | None) -> None:
+        """`folder`: where the workers share their figures, in files; None where this process counts alone."""
+        self._folder = folder
         self._beginnings = 0
         self._idle_until = 0.0
         self._look_again = 0.0
-        if FOLDER_VARIABLE in os.environ:
+        if folder:
             values.MmapedDict = AllocatedFile  # type: ignore[attr-defined]
             values.ValueClass = values.MultiProcessValue(self._name)  # type: ignore[no-untyped-call]
-        self._requests = Counter("taskapi_requests", "Answered requests.", ["method", "route", "status"])
-        self._duration = Histogram(
-            "taskapi_request_seconds", "From a request's head to its answer.", ["method", "route"]
-        )
-        self._database = Histogram(
-            "taskapi_database_seconds", "Of that, waiting for the database.", ["method", "route"]
-        )
+        self._registry = CollectorRegistry()
+        labels = ["method", "route"]
+        histogram = partial(Histogram, labelnames=labels, registry=self._registry)
+        self._requests = Counter("taskapi_requests", "Answered requests.", [*labels, "status"], registry=self._registry)
+        self._duration = histogram("taskapi_request_seconds", "From a request's head to its answer.")
+        self._database = histogram("taskapi_database_seconds", "Of that, waiting for the database.")
 
     def observe(self, fields: dict[str, Any]) -> None:
         """Count one request, by the fields of its log line. Labels come from our own routes, never from a client.
@@ -107,9 +107,17 @@ class Figures:
             self._idle_until = now + PAUSE
             self._beginnings += 1
 
+    def text(self) -> bytes:
+        """The figures of all, as Prometheus reads them. Raises OSError where those of others cannot be read."""
+        registry = self._registry
+        if self._folder:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, _made(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
     def _heal(self) -> None:
         """Begin anew where somebody has removed the shared folder, or our files in it."""
-        if FOLDER_VARIABLE in os.environ and not Path(shared_folder(), f"counter_{self._name()}.db").exists():
+        if self._folder and not Path(_made(self._folder), f"counter_{self._name()}.db").exists():
             self._beginnings += 1
 
     def _name(self) -> str:
@@ -117,28 +125,25 @@ class Figures:
         return f"{os.getpid()}.{self._beginnings}"
 
 
-observe = Figures().observe
-
-
-def init_metrics(app: Flask) -> None:
-    """Serve /metrics."""
+def init_metrics(app: Flask, settings: Settings) -> Figures | None:
+    """Serve /metrics, and return what it shows, for whoever counts; None where METRICS is off."""
+    if not settings.metrics:
+        return None
+    figures = Figures(settings.metrics_folder)
 
     @app.get("/metrics")
     def metrics() -> Response:
-        registry = REGISTRY
         try:
-            if FOLDER_VARIABLE in os.environ:
-                registry = CollectorRegistry()
-                MultiProcessCollector(registry, shared_folder())  # type: ignore[no-untyped-call]
-            return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+            return Response(figures.text(), content_type=CONTENT_TYPE_LATEST)
         except OSError as error:
             log.warning("the metrics cannot be read: %s", error)
             return Response("The metrics cannot be read now.\n", 503, {"Retry-After": "10"}, "text/plain")
 
+    return figures
 
-def shared_folder() -> str:
+
+def _made(folder: str) -> str:
     """The folder, made anew where it is missing. Raises OSError where that cannot be."""
-    folder = os.environ[FOLDER_VARIABLE]
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from taskapi import logs
-from taskapi.database.database import deadline, seconds_spent
+from taskapi.deadline import deadline, seconds_spent
 from taskapi.settings import Settings
-from taskapi.web import metrics
+from taskapi.web.metrics import Figures
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
@@ -26,11 +26,12 @@ NO_STORE = ("Cache-Control", "no-store")
 class Observation:
     """Wraps a WSGI application. It costs a few microseconds, where Flask's hooks and the logging module cost fifty."""
 
-    def __init__(self, application: Wsgi, settings: Settings) -> None:
+    def __init__(self, application: Wsgi, settings: Settings, figures: Figures | None) -> None:
+        """`figures`: where each request is counted, too."""
         self._application = application
         self._logs = settings.log_level in ("DEBUG", "INFO")
         self._line = _json_line if settings.in_production else _text_line
-        self._metrics = settings.metrics
+        self._figures = figures
         self._seconds = settings.request_deadline
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -60,7 +61,7 @@ class Observation:
             answer = self._application(environ, start)
         finally:
             deadline.reset(token)
-        if self._logs or self._metrics:
+        if self._logs or self._figures:
             fields = {
                 "request_id": request_id,
                 "method": environ["REQUEST_METHOD"],
@@ -70,8 +71,8 @@ class Observation:
                 "duration_ms": round((time.perf_counter() - started) * 1000, 3),
                 "database_ms": round(seconds_spent.get() * 1000, 3),
             }
-            if self._metrics:
-                metrics.observe(fields)
+            if self._figures:
+                self._figures.observe(fields)
             if self._logs:
                 logs.stderr.write(self._line(fields))
         return answer

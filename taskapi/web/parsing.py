@@ -8,13 +8,7 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from taskapi.schemas import LONGEST_KEY, Query, is_idempotency_key
-
-LONGEST_NAME = 60
-"""Characters of a field's name that an error repeats."""
-
-MOST_ERRORS = 10
-"""Fields that an error names."""
+from taskapi.schemas import KEY_RULE, LONGEST_NAME, MOST_ERRORS, Query, is_idempotency_key
 
 SEVERAL_KEYS = "HTTP_taskapi.several_keys"
 """In the WSGI environment of a request with more than one Idempotency-Key header."""
@@ -52,7 +46,7 @@ def idempotency_key() -> str | None:
     if SEVERAL_KEYS in request.environ:
         raise UnprocessableEntity("Idempotency-Key: must be given once")
     if not is_idempotency_key(key):
-        raise UnprocessableEntity(f"Idempotency-Key: must be 1 to {LONGEST_KEY} printable ASCII characters")
+        raise UnprocessableEntity(f"Idempotency-Key: must be {KEY_RULE}")
     return key
 
 

@@ -9,9 +9,9 @@ import pytest
 from tests.support import raw
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
-BODY = {"json": {"title": "Written"}}
+BODY: dict[str, Any] = {"json": {"title": "Written"}}
 
 READS: list[tuple[str, str]] = [("GET", "/tasks"), ("GET", "/tasks/{id}")]
 WRITES: list[tuple[str, str]] = [

@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from taskapi.settings import Settings
 from tests.support import raw
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
 TASK = "/api/v1/tasks/{id}"
 
@@ -28,9 +30,8 @@ ROUTES = {
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
-LIMIT = 1024 * 1024
+LIMIT = Settings.max_body_bytes
 
 OVERSIZED = b'{"title": "x"}' + b" " * LIMIT
 
@@ -45,7 +46,7 @@ def test_every_method_of_every_path(
     client: httpx.Client, create: Callable[..., dict[str, Any]], service: Service, path: str, method: str
 ) -> None:
     for task_id in (create()["id"], NOBODY, "nonsense"):
-        body = {"json": {"title": "New"}} if method in ("POST", "PUT") else {}
+        body: dict[str, Any] = {"json": {"title": "New"}} if method in ("POST", "PUT") else {}
         answer = client.request(method, service.url + path.format(id=task_id), **body)
         assert (answer.status_code != 405) == (method in allowed(ROUTES[path]))
         if answer.status_code == 405:
@@ -130,7 +131,7 @@ def test_a_wrong_method_outside_the_api_is_405(client: httpx.Client, service: Se
 @pytest.mark.parametrize("path", [TASK, f"{TASK}/complete", f"{TASK}/incomplete"])
 def test_an_unknown_task_is_404(client: httpx.Client, service: Service, path: str) -> None:
     for method in ROUTES[path]:
-        body = {"json": {"title": "New"}} if method == "PUT" else {}
+        body: dict[str, Any] = {"json": {"title": "New"}} if method == "PUT" else {}
         assert "task" in error_of(client.request(method, service.url + path.format(id=NOBODY), **body), 404)
 
 

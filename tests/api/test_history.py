@@ -7,15 +7,16 @@ from uuid import UUID
 import httpx
 import pytest
 
+from taskapi.schemas import DESCRIPTION_LENGTH, PAGE_SIZE
 from tests.support.envelope import data_of
 from tests.support.sql import Sql
+from tests.support.tasks import NOBODY
 
 Create = Callable[..., dict[str, Any]]
 EntriesOf = Callable[[str], list[dict[str, Any]]]
 
 FIELDS = {"history_id", "task_id", "action_type", "description", "timestamp"}
 ACTIONS = ["CREATED", "UPDATED", "COMPLETED", "INCOMPLETED", "DELETED"]
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 LONG = 23
 """Entries of the task whose pages are looked at."""
@@ -24,7 +25,7 @@ LONG = 23
 @pytest.fixture(scope="module")
 def long_task(kept_client: httpx.Client) -> dict[str, Any]:
     """A task with LONG entries."""
-    task = data_of(kept_client.post("/tasks", json={"title": "Change 1"}), 201, "TASK_CREATED")
+    task: dict[str, Any] = data_of(kept_client.post("/tasks", json={"title": "Change 1"}), 201, "TASK_CREATED")
     for number in range(2, LONG + 1):
         task = data_of(kept_client.put(f"/tasks/{task['id']}", json={"title": f"Change {number}"}), 200, "TASK_UPDATED")
     return task
@@ -88,8 +89,8 @@ def test_descriptions_say_what_changed(client: httpx.Client, create: Create, ent
 def test_a_description_of_a_long_change_stays_short(
     client: httpx.Client, create: Create, entries_of: EntriesOf
 ) -> None:
-    task = create(description="🦀" * 5000)
-    data_of(client.put(f"/tasks/{task['id']}", json={"description": "🐧" * 5000}), 200, "TASK_UPDATED")
+    task = create(description="🦀" * DESCRIPTION_LENGTH)
+    data_of(client.put(f"/tasks/{task['id']}", json={"description": "🐧" * DESCRIPTION_LENGTH}), 200, "TASK_UPDATED")
     assert len(entries_of(task["id"])[0]["description"]) < 300
 
 
@@ -135,7 +136,7 @@ def test_pages(client: httpx.Client, long_task: dict[str, Any], entries_of: Entr
     everything = entries_of(long_task["id"])
     assert len(everything) == LONG
 
-    limit = query.get("limit", 10)
+    limit = query.get("limit", PAGE_SIZE)
     start = (query["page"] - 1) * limit if "page" in query else query.get("offset", 0)
     page = data_of(client.get("/history", params={"task_id": long_task["id"], **query}))
     assert set(page) == {"items", "pagination"}
@@ -158,7 +159,7 @@ def test_an_empty_selection(client: httpx.Client) -> None:
             "total_count": 0,
             "total_pages": 0,
             "current_page": 1,
-            "page_size": 10,
+            "page_size": PAGE_SIZE,
             "has_next": False,
             "has_prev": False,
         },

@@ -13,10 +13,13 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tests.api.test_envelope import NOBODY, OVERSIZED, ROUTES
+from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH
+from taskapi.web.access import PROBES
+from tests.api.test_envelope import OVERSIZED, ROUTES
 from tests.support import raw
 from tests.support.envelope import envelope_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
 OPERATIONS = [(path, method.lower()) for path, methods in ROUTES.items() for method in sorted(methods)]
 
@@ -94,7 +97,7 @@ def documented_errors(path: str, method: str) -> set[str]:
     errors = {"422", "500"}
     if path != "/api/v1/health":
         errors |= {"503"}
-    if path not in ("/api/v1/health", "/api/v1/health/ready"):
+    if path not in PROBES:
         errors |= {"401"}
     if "/tasks" in path:
         errors |= {"412"}
@@ -153,7 +156,7 @@ def answers(client: httpx.Client, create: Create, service: Service) -> Iterator[
         for path, method in OPERATIONS:
             for task_id in (create(description="x")["id"], NOBODY, "nonsense"):
                 target = path.format(id=task_id)
-                body = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
+                body: dict[str, Any] = {"json": {"title": "x"}} if (path, method) in TAKES_BODY else {}
                 yield path, method, client.request(method, service.url + target, headers={"If-Match": '"1"'}, **body)
                 yield path, method, client.request(method, service.url + target, **body)
                 yield path, method, client.request(method, f"{service.url}{target}?x=1", **body)
@@ -170,7 +173,7 @@ def answers(client: httpx.Client, create: Create, service: Service) -> Iterator[
 def test_real_answers_are_as_documented(
     document: Document, client: httpx.Client, create: Create, answers: Iterator[tuple[str, str, httpx.Response]]
 ) -> None:
-    data = create(title="🦀" * 255, description="🦀" * 5000)
+    data = create(title="🦀" * TITLE_LENGTH, description="🦀" * DESCRIPTION_LENGTH)
     client.patch(f"/tasks/{data['id']}/complete")
     seen = set()
     for path, method, answer in answers:
@@ -189,7 +192,9 @@ def test_real_answers_are_as_documented(
     assert {status for *_, status in documented - seen} <= {"401", "500", "503"}
 
 
-@pytest.mark.parametrize("wrong", [{}, {"title": ""}, {"title": " "}, {"title": "x" * 256}, {"title": "x", "y": 1}, []])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"title": ""}, {"title": " "}, {"title": "x" * (TITLE_LENGTH + 1)}, {"title": "x", "y": 1}, []]
+)
 def test_the_schema_of_a_body_refuses_what_the_service_refuses(
     document: Document, client: httpx.Client, wrong: Any
 ) -> None:

@@ -10,8 +10,10 @@ import httpx
 import pytest
 from marshmallow import ValidationError
 
-from taskapi.schemas import TITLE_LENGTH, Text
+from taskapi.schemas import TITLE_LENGTH, HistoryQuerySchema, Text
+from taskapi.settings import Settings
 from taskapi.web import examples
+from taskapi.web.access import PROBES
 from taskapi.web.samples import SERVER
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.service import Service
@@ -161,7 +163,7 @@ def test_an_empty_parameter_counts_as_absent_where_the_document_says_so(
                         data_of(answer)
                     elif query.count(name) == 1:
                         assert error_of(answer, 422).startswith(f"{name}: ")
-    assert found == {"page": False, "limit": False, "offset": True, "task_id": True, "action_type": True}
+    assert {name for name, may_be_empty in found.items() if may_be_empty} == HistoryQuerySchema.EMPTY_IS_ABSENT
 
 
 def test_every_operation_has_samples_and_those_for_curl_work(
@@ -188,7 +190,7 @@ def test_every_operation_has_samples_and_those_for_curl_work(
         assert answer.status_code == (404 if examples.TASK_ID in given.url else 201 if method == "post" else 200)
 
 
-def test_the_introduction_explains_every_status_and_popup(document: dict[str, Any]) -> None:
+def test_the_introduction_says_what_the_code_does(document: dict[str, Any]) -> None:
     introduction = document["info"]["description"]
     headings = re.findall("^# (.*)$", introduction, re.MULTILINE)
     assert {"Answers", "Statuses and what to do", "Popup codes", "Safe retries"} <= set(headings)
@@ -197,5 +199,7 @@ def test_the_introduction_explains_every_status_and_popup(document: dict[str, An
     assert set(re.findall(r"\b[2-5]\d\d\b", " ".join(re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)))) == statuses
     codes = introduction.split("# Popup codes")[1].split("\n# ")[0]
     assert re.findall(r"^\| `(\w+)`", codes, re.MULTILINE) == document["components"]["schemas"]["Popup"]["enum"]
+    assert set(re.findall(r"`(/api/v1/.+?)`", introduction.split("# Tokens")[1])) == set(PROBES)
+    assert f"over {Settings.max_body_bytes // 2**20} MiB" in introduction
     for link in re.findall(r"\]\(#section/([\w-]+)\)", introduction):
         assert link.replace("-", " ") in headings

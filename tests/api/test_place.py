@@ -8,9 +8,9 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from tests.api.test_envelope import NOBODY
 from tests.support.envelope import data_of, error_of
 from tests.support.service import Service, has_ipv6
+from tests.support.tasks import NOBODY
 
 PREFIX = "/team/tasks"
 

@@ -13,9 +13,8 @@ from taskapi.revision import head
 from tests.support.envelope import data_of, error_of
 from tests.support.service import Service
 from tests.support.sql import Sql
+from tests.support.tasks import NOBODY
 from tests.support.waiting import wait_until
-
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 READS = [("GET", "/tasks"), ("GET", f"/tasks/{NOBODY}"), ("GET", "/history"), ("GET", "/stats/weekly")]
 WRITES = [
@@ -52,7 +51,7 @@ def own_sql(own: Service) -> Iterator[Sql]:
 
 
 def request(client: httpx.Client, method: str, path: str) -> httpx.Response:
-    return client.request(method, path, **({"json": {"title": "x"}} if method in ("POST", "PUT") else {}))
+    return client.request(method, path, json={"title": "x"} if method in ("POST", "PUT") else None)
 
 
 def assert_unavailable(answer: httpx.Response) -> str:

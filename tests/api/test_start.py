@@ -18,10 +18,11 @@ import httpx
 import pytest
 
 from taskapi.errors import TaskNotFound
+from taskapi.places import ROOT
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
 from tests.support.envelope import data_of
 from tests.support.environment import environment_of
-from tests.support.service import COMMAND, ROOT, Service, free_port, has_ipv6
+from tests.support.service import COMMAND, Service, free_port, has_ipv6
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 

@@ -8,15 +8,16 @@ from uuid import RFC_4122, UUID
 import httpx
 import pytest
 
+from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.sql import Sql
+from tests.support.tasks import NOBODY
 
 Create = Callable[..., dict[str, Any]]
 EntriesOf = Callable[[str], list[dict[str, Any]]]
 
 FIELDS = {"id", "title", "description", "is_completed", "created_at", "updated_at", "completed_at"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 
 AS_SENT = {
     "spaces around": "  Buy milk  ",
@@ -111,7 +112,7 @@ def test_escaped_and_plain_characters_are_the_same(client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("character", ["x", "é", "🦀", "e\u0301"[1:]], ids=["ASCII", "two bytes", "emoji", "combining"])
-@pytest.mark.parametrize(("field", "longest"), [("title", 255), ("description", 5000)])
+@pytest.mark.parametrize(("field", "longest"), [("title", TITLE_LENGTH), ("description", DESCRIPTION_LENGTH)])
 def test_lengths_are_counted_in_code_points(
     client: httpx.Client, create: Create, field: str, longest: int, character: str
 ) -> None:
@@ -128,7 +129,7 @@ def test_lengths_are_counted_in_code_points(
 @pytest.mark.parametrize("character", WHITE_SPACE, ids=[f"U+{ord(character):04X}" for character in WHITE_SPACE])
 def test_a_title_is_not_only_white_space(client: httpx.Client, create: Create, character: str) -> None:
     path = f"/tasks/{create()['id']}"
-    for title in (character, character * 255, f"{character}{WHITE_SPACE}{character}"):
+    for title in (character, character * TITLE_LENGTH, f"{character}{WHITE_SPACE}{character}"):
         assert fields_of(error_of(client.post("/tasks", json={"title": title}), 422)) == {"title"}
         assert fields_of(error_of(client.put(path, json={"title": title}), 422)) == {"title"}
     around = f"{character}x{character}"
@@ -235,7 +236,7 @@ def test_a_task_that_is_not_there_is_404(client: httpx.Client, method: str) -> N
 def request(client: httpx.Client, method: str, task_id: str) -> httpx.Response:
     """`method` may name what comes behind the id."""
     method, _, suffix = method.partition(" ")
-    body = {"json": {"title": "New"}} if method == "PUT" else {}
+    body: dict[str, Any] = {"json": {"title": "New"}} if method == "PUT" else {}
     return client.request(method, f"/tasks/{task_id}/{suffix}".rstrip("/"), **body)
 
 
@@ -311,7 +312,8 @@ def test_a_body_of_patch_and_delete_is_ignored(
     client: httpx.Client, create: Create, body: bytes, content_type: str
 ) -> None:
     task = create()
-    path, options = f"/tasks/{task['id']}", {"content": body, "headers": {"Content-Type": content_type}}
+    path = f"/tasks/{task['id']}"
+    options: dict[str, Any] = {"content": body, "headers": {"Content-Type": content_type}}
     completed = data_of(client.patch(f"{path}/complete", **options), 200, "TASK_COMPLETED")
     assert (completed["title"], completed["is_completed"]) == (task["title"], True)
     assert data_of(client.patch(f"{path}/incomplete", **options), 200, "TASK_INCOMPLETE")["is_completed"] is False

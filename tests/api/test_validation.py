@@ -5,13 +5,14 @@ import socket
 import httpx
 import pytest
 
+from taskapi.schemas import LONGEST_KEY, MAX_PAGE_SIZE, TITLE_LENGTH
 from tests.support import raw
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.service import Service
+from tests.support.tasks import NOBODY
 
 pytestmark = pytest.mark.usefixtures("nothing_written")
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 TASK_PATHS = [("GET", ""), ("PUT", ""), ("DELETE", ""), ("PATCH", "/complete"), ("PATCH", "/incomplete")]
 WRITES = [
     ("POST", "/api/v1/tasks"),
@@ -88,7 +89,7 @@ BROKEN_RULES: dict[str, tuple[bytes, set[str]]] = {
     "title: a high surrogate": (rb'{"title": "\ud800"}', {"title"}),
     "title: a low surrogate": (rb'{"title": "a\udfff"}', {"title"}),
     "title: surrogates in the wrong order": (rb'{"title": "\ude00\ud83d"}', {"title"}),
-    "title: U+0000 and too long": (b'{"title": "\\u0000' + b"x" * 255 + b'"}', {"title"}),
+    "title: U+0000 and too long": (b'{"title": "\\u0000' + b"x" * TITLE_LENGTH + b'"}', {"title"}),
     "title: 1 MB": (b'{"title": "' + b"x" * 1_000_000 + b'"}', {"title"}),
     "description: a number": (b'{"title": "x", "description": 5}', {"description"}),
     "description: false": (b'{"title": "x", "description": false}', {"description"}),
@@ -198,9 +199,10 @@ def test_an_id_that_is_no_uuid_is_422(client: httpx.Client, service: Service, ta
 NOT_NUMBERS = ["", "x", "1.5", "1.0", "1e1", "0x1", "1_0", "%201", "1%20", "%2B1", "+1", "-1", "1%0A", "%D9%A1", "NaN"]
 NOT_NUMBERS += ["null", "true", "[]", "%22%22", "%00", "%FF", "%EF%BC%91", "%C2%B2", "--1", "1,2", "9" * 3500 + "x"]
 
+HUGE = "99999999999999999999"
 BROKEN_QUERIES = [
-    *((f"page={value}", "page") for value in [*NOT_NUMBERS, "0", "-99999999999999999999"]),
-    *((f"limit={value}", "limit") for value in [*NOT_NUMBERS, "0", "101", "99999999999999999999", "9" * 3500]),
+    *((f"page={value}", "page") for value in [*NOT_NUMBERS, "0", f"-{HUGE}"]),
+    *((f"limit={value}", "limit") for value in [*NOT_NUMBERS, "0", str(MAX_PAGE_SIZE + 1), HUGE, "9" * 3500]),
     *((f"offset={value}", "offset") for value in NOT_NUMBERS[1:]),
     *((f"task_id={value}", "task_id") for value in NOT_IDS.values()),
     *(
@@ -263,7 +265,7 @@ def test_a_page_of_any_size_is_past_the_end(client: httpx.Client, query: str) ->
 BAD_KEYS = {
     "empty": "",
     "white space": " ",
-    "256": "k" * 256,
+    "too long": "k" * (LONGEST_KEY + 1),
     "a tab": "a\tb",
     "é": "é",
     "UTF-8": "🔑".encode().decode("latin-1"),

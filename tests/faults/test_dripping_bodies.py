@@ -27,13 +27,13 @@ def test_each_is_ended(
         selector = stack.enter_context(selectors.DefaultSelector())
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
-            selector.register(connection, selectors.EVENT_READ)
+            selector.register(connection, selectors.EVENT_READ, connection)
             began[connection] = time.monotonic()
             connection.sendall(raw.request("POST", "/api/v1/tasks", {**raw.JSON, "Content-Length": "1000"}))
         give_up, next_byte = time.monotonic() + deadline + PATIENCE, 0.0
         while began and time.monotonic() < give_up:
-            for connection in [key.fileobj for key, _ in selector.select(0.05)]:
-                assert isinstance(connection, socket.socket)
+            for key, _ in selector.select(0.05):
+                connection = key.data
                 assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
                 took.append(time.monotonic() - began.pop(connection))
                 selector.unregister(connection)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.embedded import IDENTITIES, Place, new_place, processes
 from tests.support.environment import environment_of
-from tests.support.service import COMMAND, ROOT, free_port
+from tests.support.service import COMMAND, free_port
 from tests.support.waiting import wait_until
 
 Moment = Callable[[Place, str], bool]

@@ -67,7 +67,7 @@ def stopped_backends(place: Place) -> Iterator[None]:
 @contextmanager
 def stopped_server(place: Place) -> Iterator[None]:
     """The postmaster, too: nobody is there to take a new connection."""
-    standing = backends.processes(place.server.embedded)
+    standing = backends.processes(place.server.embedded.data)
     for pid in standing:
         os.kill(pid, signal.SIGSTOP)
     yield

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_connections_that_the_server_holds_still_count(
 ) -> None:
     """Stopped backends keep theirs after the service has given them up. Once they go on, all is well."""
     url = new_database()
-    limits = {"DB_CONNECTIONS": str(ALLOWED), "DB_STATEMENT_TIMEOUT": "0.5", "DB_POOL_TIMEOUT": "0.5"}
+    limits: dict[str, Any] = {"DB_CONNECTIONS": str(ALLOWED), "DB_STATEMENT_TIMEOUT": "0.5", "DB_POOL_TIMEOUT": "0.5"}
     service = start_service(DATABASE_URL=url, WEB_CONCURRENCY="1", **limits)
     statuses: Counter[int] = Counter()
 

@@ -146,7 +146,7 @@ def test_no_room_for_the_log(start_service: Any, figure: Callable[[str], None]) 
             assert read.status in (200, 503), read
 
         with crowd(service.port, CLIENTS, work):
-            wait_until(lambda: not processes(disk), "the database gives up", seconds=60)
+            wait_until(lambda: not processes(disk.data), "the database gives up", seconds=60)
             down = answers[503]
             wait_until(lambda: answers[503] > down + 2 * CLIENTS, "writes are refused")
             disk.empty()

@@ -45,9 +45,14 @@ def test_nobody_reads_the_log(start_service: Any, pipe: tuple[int, int]) -> None
         assert b"POST /api" not in drained(reading)
 
         data_of(client.get("/tasks"))
-        told: list[bytes] = []
-        wait_until(lambda: told.append(drained(reading)) or b"GET /api" in b"".join(told), "the log goes on")
-        assert b"20 log lines could not be written" in b"".join(told)
+        told = bytearray()
+
+        def tells_of_the_read() -> bool:
+            told.extend(drained(reading))
+            return b"GET /api" in told
+
+        wait_until(tells_of_the_read, "the log goes on")
+        assert b"20 log lines could not be written" in told
 
         # Now there is no reader at all: neither the worker nor the master may mind, nor a new worker.
         os.close(reading)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.envelope import data_of
 from tests.support.migrating import NEXT, NEXT_MIGRATION, next_version
-from tests.support.service import ROOT, Service
+from tests.support.service import Service
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
 from tests.support.load import Client
 from tests.support.replay import assert_replay_equals_tasks
-from tests.support.service import ROOT
 from tests.support.sql import Sql
 
 

@@ -16,13 +16,21 @@ from anyio.from_thread import start_blocking_portal
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, TextContent
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.service import ROOT, free_port
+from tests.support.service import free_port
 from tests.support.waiting import START, wait_until
 
 COMMAND = [sys.executable, "-m", "taskapi.mcp"]
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text that the result consists of."""
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    return content.text
 
 
 class Agent:
@@ -52,16 +60,16 @@ class Agent:
     def answer(self, tool: str, /, **arguments: Any) -> dict[str, Any]:
         """The structured answer; the client has checked it against the tool's output schema."""
         result = self.call(tool, **arguments)
-        assert not result.is_error, result.content[0].text
-        assert json.loads(result.content[0].text) == result.structured_content
-        return result.structured_content
+        assert not result.is_error, text_of(result)
+        answer: dict[str, Any] = json.loads(text_of(result))
+        assert answer == result.structured_content
+        return answer
 
     def refusal(self, tool: str, /, **arguments: Any) -> str:
         """The sentence with which the call is refused."""
         result = self.call(tool, **arguments)
         assert result.is_error, result.structured_content
-        (content,) = result.content
-        return content.text
+        return text_of(result)
 
     def create(self, *titles: str) -> list[str]:
         """Create tasks; return their ids."""
@@ -169,7 +177,7 @@ class Lines:
     def exchange(self, line: bytes) -> dict[str, Any]:
         """Send a line; return the answer to it."""
         self.send(line)
-        answer = json.loads(self._answers.get(timeout=30))
+        answer: dict[str, Any] = json.loads(self._answers.get(timeout=30))
         assert answer["jsonrpc"] == "2.0"
         return answer
 

@@ -4,6 +4,7 @@ import random
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import orjson
@@ -128,19 +129,24 @@ def test_the_same_call_at_once_writes_once(crowd: Repository, sql: Sql) -> None:
         ids = create(crowd, 5)
         crowd.set_tasks_completed(task_ids=ids[:2], is_completed=True)
         tasks = [{"title": f"round {round_}", "description": None}] * 3
-        calls: list[Callable[[str], Written]] = [
-            lambda key, t=tasks: crowd.create_tasks(tasks=t, idempotency_key=key),
-            lambda key, i=ids: crowd.set_tasks_completed(task_ids=i, is_completed=True, idempotency_key=key),
-            lambda key, i=ids: crowd.delete_tasks(task_ids=i, idempotency_key=key),
+        calls: list[Callable[..., Written]] = [
+            partial(crowd.create_tasks, tasks=tasks),
+            partial(crowd.set_tasks_completed, task_ids=ids, is_completed=True),
+            partial(crowd.delete_tasks, task_ids=ids),
         ]
         for call in calls:
             key = str(uuid.uuid4())
             before = sql.value("SELECT count(*) FROM task_history")
-            outcomes = at_once(*[lambda c=call, k=key: c(k)] * WRITERS)
+            outcomes = at_once(*[partial(call, idempotency_key=key)] * WRITERS)
             assert len({outcome.task for outcome in outcomes}) == 1
             assert [outcome.replayed for outcome in outcomes].count(False) == 1
             assert sql.value("SELECT count(*) FROM task_history") == before + len(orjson.loads(outcomes[0].task))
     assert_replay_equals_tasks(sql)
+
+
+def two_wait(sql: Sql) -> bool:
+    """Whether two transactions wait for a lock."""
+    return bool(sql.value("SELECT count(*) FROM pg_locks WHERE NOT granted") >= 2)
 
 
 def test_the_same_call_while_a_row_is_locked(crowd: Repository, database_url: str, sql: Sql) -> None:
@@ -155,8 +161,7 @@ def test_the_same_call_while_a_row_is_locked(crowd: Repository, database_url: st
                     pool.submit(crowd.set_tasks_completed, task_ids=ids, is_completed=is_completed, idempotency_key=key)
                     for _ in range(2)
                 ]
-                waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-                wait_until(lambda q=waiting: sql.value(q) >= 2, "both wait for the row")
+                wait_until(partial(two_wait, sql), "both wait for the row")
             outcomes = [future.result() for future in futures]
         assert outcomes[0].task == outcomes[1].task
         assert sorted(outcome.replayed for outcome in outcomes) == [False, True]
@@ -169,8 +174,8 @@ def test_one_of_the_tasks_goes_meanwhile(crowd: Repository, sql: Sql) -> None:
         ids = create(crowd, 4)
         key = f"key {round_}"
         completed, deleted = at_once(
-            lambda i=ids, k=key: crowd.set_tasks_completed(task_ids=i, is_completed=True, idempotency_key=k),
-            lambda i=ids: crowd.delete_task(task_id=i[2]),
+            partial(crowd.set_tasks_completed, task_ids=ids, is_completed=True, idempotency_key=key),
+            partial(crowd.delete_task, task_id=ids[2]),
         )
         assert isinstance(deleted, Written)
         entries = sql.value("SELECT count(*) FROM task_history WHERE idempotency_key = %s", (key,))

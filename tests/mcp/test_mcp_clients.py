@@ -68,9 +68,9 @@ def test_a_text_may_be_the_word_null(agent: Agent) -> None:
 
 def test_an_array_may_come_as_json_text_and_one_without_brackets(agent: Agent) -> None:
     ids = agent.create("a", "b")
-    for given in (json.dumps(ids), [ids[0], ids[1]]):
-        agent.answer("complete_tasks", task_ids=given)
-        assert [task["id"] for task in agent.answer("reopen_tasks", task_ids=given)["tasks"]] == ids
+    for ids_given in (json.dumps(ids), [ids[0], ids[1]]):
+        agent.answer("complete_tasks", task_ids=ids_given)
+        assert [task["id"] for task in agent.answer("reopen_tasks", task_ids=ids_given)["tasks"]] == ids
     assert [task["id"] for task in agent.answer("complete_tasks", task_ids=ids[0])["tasks"]] == ids[:1]
     for given in (
         [{"title": "one"}],

@@ -143,14 +143,14 @@ def test_a_connection_ends_that_sends_no_request(monkeypatch: pytest.MonkeyPatch
 
 def test_a_body_that_nobody_reads_does_not_keep_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
-    door = http.Door(echo, ("right",), body_seconds=30)
-    with serving(door) as address, socket.create_connection(address, timeout=20) as client:
+    app = http.AccessMiddleware(echo, ("right",), body_seconds=30)
+    with serving(app) as address, socket.create_connection(address, timeout=20) as client:
         client.sendall(HALF_A_BODY)
         assert b"HTTP/1.1 401" in _until_the_end(client)
 
 
 def test_a_body_has_limited_time() -> None:
-    with serving(http.Door(echo, (), body_seconds=0.3)) as address:
+    with serving(http.AccessMiddleware(echo, (), body_seconds=0.3)) as address:
         with socket.create_connection(address, timeout=20) as client:
             client.sendall(HALF_A_BODY)
             assert b"HTTP/1.1 408" in _until_the_end(client)
@@ -161,7 +161,7 @@ def test_a_body_has_limited_time() -> None:
 
 def test_so_many_requests_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MOST_REQUESTS", 2)
-    with serving(http.Door(echo, (), body_seconds=30)) as address, ExitStack() as clients:
+    with serving(http.AccessMiddleware(echo, (), body_seconds=30)) as address, ExitStack() as clients:
         slow = [clients.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2)]
         for client in slow:
             client.sendall(HALF_A_BODY)

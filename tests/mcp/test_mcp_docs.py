@@ -10,8 +10,8 @@ import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from taskapi.mcp.tools import TOOLS
+from taskapi.places import ROOT
 from tests.mcp.agent import Agent
-from tests.support.service import ROOT
 
 PAGE = (ROOT / "docs/mcp.md").read_text()
 

@@ -8,6 +8,7 @@ from mcp_types import CallToolResult
 
 from taskapi.errors import (
     ConnectFailed,
+    DatabaseUnavailable,
     OutcomeUnknown,
     PoolBusy,
     RolledBack,
@@ -15,11 +16,11 @@ from taskapi.errors import (
 )
 from taskapi.mcp.server import create_server
 from taskapi.repository import Repository
-from tests.mcp.agent import Agent, stdio_agent
+from tests.mcp.agent import Agent, stdio_agent, text_of
 from tests.support.folders import short_folder
 from tests.support.server import Server
+from tests.support.tasks import NOBODY
 
-NOBODY = "3b241101-e2bb-4255-8caf-4136c566a962"
 PATIENCE = {"DB_POOL_TIMEOUT": "0.5"}
 
 
@@ -84,7 +85,7 @@ READS = {"list_tasks", "get_task", "task_history", "weekly_stats"}
 
 @pytest.mark.parametrize("error", [PoolBusy, ConnectFailed, RolledBack, SchemaMismatch])
 def test_what_was_not_written_may_be_tried_again(
-    broken: Broken, agent_of_broken: Agent, error: type[Exception]
+    broken: Broken, agent_of_broken: Agent, error: type[DatabaseUnavailable]
 ) -> None:
     broken.error = error()
     for tool, arguments in CALLS:
@@ -125,5 +126,5 @@ def test_a_fault_tells_nothing_of_the_inside(
         result: CallToolResult = agent_of_broken.call(tool, **arguments)
         assert result.is_error
         assert "secret" not in result.model_dump_json()
-        assert "Tell the user" in result.content[0].text
+        assert "Tell the user" in text_of(result)
     assert caplog.text.count("RuntimeError: secret of the inside") == len(CALLS)

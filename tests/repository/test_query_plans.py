@@ -178,7 +178,7 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module", params=SMALL.values(), ids=SMALL)
+@pytest.fixture(scope="module", params=SMALL.values(), ids=list(SMALL))
 def small(request: pytest.FixtureRequest, postgres: Server, template: str) -> Iterator[Sql]:
     """A connection like the service's to a database that is young."""
     with postgres.database(template) as name, Sql(postgres.url(name)) as sql:

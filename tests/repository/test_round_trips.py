@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from taskapi.database.database import Database, deadline
+from taskapi.database.database import Database
+from taskapi.deadline import deadline
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
 from taskapi.repository import Repository
 from taskapi.settings import Settings

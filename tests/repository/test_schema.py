@@ -11,10 +11,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from taskapi import migrations
+from taskapi.places import ROOT
 from taskapi.revision import COMMAND, head
 from tests.support.environment import environment_of
 from tests.support.migrating import NEXT, alembic, migrate, next_version, psql, run, schema
-from tests.support.service import ROOT
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
 

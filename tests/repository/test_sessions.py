@@ -1,6 +1,7 @@
 """What a role or a database may set for its sessions: it works, or the start says in one sentence why it cannot."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
@@ -68,7 +69,7 @@ def test_a_setting_that_changes_nothing(altered_url: str, new_repository: NewRep
 
 @pytest.mark.parametrize("altered_url", [("synchronous_commit", "off")], ids=["off"], indirect=True)
 def test_an_acknowledged_write_is_on_the_disk(altered_url: str, new_repository: NewRepository) -> None:
-    database = new_repository(altered_url)._database  # type: ignore[attr-defined]
+    database: Any = new_repository(altered_url)._database
     database._statements = {**database._statements, "asked": _Asking()}
     assert database.run("asked", {}, repeatable=True)[0] == b"on"
 

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import orjson
 import psycopg2
@@ -55,7 +56,7 @@ def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewR
 
     def write(seed: int) -> None:
         chance, repository = random.Random(seed), new_repository(database_url, db_connections=1)
-        mine = []
+        mine: list[UUID] = []
         while time.monotonic() < end:
             choice = chance.random()
             if choice < 0.4 or not mine:

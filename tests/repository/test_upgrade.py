@@ -9,11 +9,11 @@ from alembic.config import Config
 
 from taskapi.errors import StatementFailed
 from taskapi.migrations import prepare_schema
+from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.replay import FIELDS, assert_replay_equals_tasks
-from tests.support.service import ROOT
 from tests.support.sql import Sql
 from tests.support.tasks import task_of
 

@@ -9,10 +9,10 @@ from alembic.config import Config
 
 from taskapi import migrations
 from taskapi.migrations import MigrationError, prepare_schema
+from taskapi.places import ROOT
 from taskapi.revision import head
 from taskapi.settings import Settings
 from tests.support.migrating import psql, schema
-from tests.support.service import ROOT
 from tests.support.sql import Sql
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"

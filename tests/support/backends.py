@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from taskapi.embedded import EmbeddedPostgres
 from tests.support.server import Server
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -22,18 +21,19 @@ class DurableServer(Server):
 
     def kill(self) -> None:
         """Kill all of it at once with kill -9, as the kernel does when memory is out; return when it is gone."""
-        pids = processes(self.embedded)
+        pids = processes(self.embedded.data)
         for pid in pids:
             _signal(pid, signal.SIGKILL)
-        wait_until(lambda: not processes(self.embedded), "the killed server is gone")
+        wait_until(lambda: not processes(self.embedded.data), "the killed server is gone")
 
 
-def processes(server: EmbeddedPostgres) -> list[int]:
-    """The postmaster and all its children: those whose working directory is the data's."""
+def processes(data: Path) -> list[int]:
+    """The postmaster and all its children: those that work in the data's folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
+        # Those that have just ended, and those of others.
         with suppress(OSError):
-            if (process / "cwd").readlink() == server.data:
+            if (process / "cwd").readlink() == data:
                 found.append(int(process.name))
     return sorted(found)
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import psycopg2
 
 from taskapi.embedded import EmbeddedPostgres
+from taskapi.places import ROOT
+from tests.support import backends
 from tests.support.folders import short_folder
-from tests.support.service import ROOT
 from tests.support.waiting import wait_until
 
 PROGRAM = """
@@ -162,14 +163,8 @@ def new_place(identity: str) -> Iterator[Place]:
 
 
 def processes(folder: Path) -> list[int]:
-    """The server's processes, the postmaster among them: those that work in the data's folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        # Those that have just ended, and those of others.
-        with suppress(OSError):
-            if (process / "cwd").readlink() == EmbeddedPostgres(folder).data:
-                found.append(int(process.name))
-    return found
+    """The processes of the server in the folder, the postmaster among them."""
+    return backends.processes(EmbeddedPostgres(folder).data)
 
 
 def postmaster(folder: Path) -> int:

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from taskapi.embedded import _find_binaries
+from taskapi.places import ROOT
 from taskapi.revision import head
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 
 NEXT = f"{int(head()) + 1:04}"
 """The migration that `next_version` has, and this code has not."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import ROOT
+from taskapi.places import ROOT
 from tests.support.sql import Sql
 
 PROGRAM = """

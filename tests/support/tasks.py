@@ -1,4 +1,4 @@
-"""Reads the JSON text that the repository answers with, and adds tasks of other times."""
+"""Tasks in the tests: reads what the repository answers, adds tasks of other times, and has an id that no task has."""
 
 from typing import Any
 from uuid import UUID
@@ -6,7 +6,11 @@ from uuid import UUID
 import orjson
 
 from taskapi.repository import Written
+from taskapi.web import examples
 from tests.support.sql import Sql
+
+NOBODY = examples.TASK_ID
+"""The id of no task: that of the documentation."""
 
 
 def task_of(answer: Written | bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import ROOT
+from taskapi.places import ROOT
 
 PROGRAM = """
 import fcntl, socket, struct, sys, threading, time

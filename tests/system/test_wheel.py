@@ -29,9 +29,10 @@ class Installed:
         source, wheels, environment = folder / "source", folder / "wheels", folder / "environment"
         # A copy, because building leaves files beside the sources.
         source.mkdir()
-        for path in [*PARTS, "pyproject.toml", "README.md", "LICENSE", *ROOT.glob("requirements*.txt")]:
-            copy = shutil.copytree if (ROOT / path).is_dir() else shutil.copy
-            copy(ROOT / path, source / Path(path).name)
+        requirements = [path.name for path in ROOT.glob("requirements*.txt")]
+        for name in [*PARTS, "pyproject.toml", "README.md", "LICENSE", *requirements]:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, source / name)
         run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, source)
         run(sys.executable, "-m", "venv", environment)
         self.python = environment / "bin" / "python"

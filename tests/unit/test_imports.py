@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from tests.support.service import ROOT
     [
         ("taskapi.app", {"alembic", "mcp"}),
         ("taskapi.migrations", {"alembic", "flask", "gunicorn", "mcp", "sqlalchemy"}),
-        ("taskapi.mcp.__main__", {"alembic", "gunicorn"}),
+        ("taskapi.mcp.__main__", {"alembic", "flask", "gunicorn", "werkzeug"}),
     ],
 )
 def test_it_loads_without(module: str, unneeded: set[str]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from taskapi.places import ROOT
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 from tests.support.small_disk import MISSING
 
 COUNTING = """
@@ -16,15 +16,16 @@ import os, sys
 from pathlib import Path
 
 disk = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-from taskapi.web import metrics
 from flask import Flask
+from taskapi.settings import Settings
+from taskapi.web import metrics
 
 app = Flask("test")
-metrics.init_metrics(app)
+figures = metrics.init_metrics(app, Settings(metrics=True, metrics_folder=str(disk)))
 metrics.PAUSE = 0.0
 
 def observe(number):
-    metrics.observe({"method": "GET", "route": f"/{number}", "status": 200, "duration_ms": 1.0, "database_ms": 1.0})
+    figures.observe({"method": "GET", "route": f"/{number}", "status": 200, "duration_ms": 1.0, "database_ms": 1.0})
 
 def counted():
     answer = app.test_client().get("/metrics")

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from taskapi.output import Output
+from taskapi.places import ROOT
 from tests.support.full_pipe import fill
-from tests.support.service import ROOT
 
 NewOutput = Callable[[int], Output]
 
@@ -30,7 +30,8 @@ def files() -> Iterator[ExitStack]:
 def pipe(files: ExitStack) -> tuple[int, int]:
     """Both ends of a pipe: to read, and to write."""
     reading, writing = os.pipe()
-    files.callback(lambda: [close(reading), close(writing)])
+    files.callback(close, reading)
+    files.callback(close, writing)
     os.set_blocking(reading, False)
     return reading, writing
 
@@ -114,7 +115,8 @@ def test_a_full_disk(files: ExitStack) -> None:
 def test_a_log_file_that_is_replaced(files: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As gunicorn does on USR1: another file under the same descriptor."""
     first, second = (os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT) for name in ("first", "second"))
-    files.callback(lambda: [close(first), close(second)])
+    files.callback(close, first)
+    files.callback(close, second)
     output = output_to(first)
     output.write("one\n")
     os.dup2(second, first)
@@ -142,7 +144,8 @@ def test_a_socket_that_nobody_reads(files: ExitStack) -> None:
 
 def test_a_terminal_that_is_stopped(files: ExitStack) -> None:
     leader, follower = pty.openpty()
-    files.callback(lambda: [close(leader), close(follower)])
+    files.callback(close, leader)
+    files.callback(close, follower)
     output = output_to(follower)
     for _ in range(1000):
         output.write("x" * 1000 + "\n")

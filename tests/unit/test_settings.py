@@ -108,6 +108,9 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
     "LOG_LEVEL": ("log_level", "INFO", {"DEBUG": "DEBUG", "info": "INFO", "Warning": "WARNING"}, ["", "LOUD", "warn"]),
 }
 
+HANDED_DOWN = ["has_gunicorn_conf", "slots", "metrics_folder", "has_inherited_sockets"]
+"""The fields that come from other processes, not from people."""
+
 TAKEN = [(name, text, value) for name, (_, _, taken, _) in VARIABLES.items() for text, value in taken.items()]
 REFUSED = [(name, text) for name, (_, _, _, refused) in VARIABLES.items() for text in refused]
 
@@ -130,7 +133,27 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_field_has_its_variable_here() -> None:
-    assert [field for field, *_ in VARIABLES.values()] == list(Settings.__dataclass_fields__)
+    assert [*(field for field, *_ in VARIABLES.values()), *HANDED_DOWN] == list(Settings.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("environment", "values"),
+    [
+        ({}, [False, None, None, False]),
+        ({"TASKAPI_SLOTS": ""}, [True, None, None, False]),
+        ({"TASKAPI_SLOTS": "7"}, [True, 7, None, False]),
+        ({"PROMETHEUS_MULTIPROC_DIR": "/tmp/figures"}, [False, None, "/tmp/figures", False]),
+        ({"GUNICORN_FD": "5,6"}, [False, None, None, True]),
+        ({"LISTEN_FDS": "1"}, [False, None, None, True]),
+    ],
+)
+def test_what_other_processes_hand_down(
+    environment: dict[str, str], values: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in environment.items():
+        monkeypatch.setenv(name, text)
+    settings = Settings.from_environment()
+    assert [getattr(settings, field) for field in HANDED_DOWN] == values
 
 
 @pytest.mark.parametrize("name", [name for name in VARIABLES if name != "WEB_CONCURRENCY"])
@@ -261,6 +284,25 @@ def test_env_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not settings.metrics, "a variable of the environment wins"
     # Other processes of the service read the file themselves, also after it was changed.
     assert dict(os.environ) == before
+
+
+def test_no_other_module_reads_the_environment_for_a_setting() -> None:
+    others = {
+        "environment.py",  # For the settings.
+        "places.py",  # The desktop's folder for data, which is a default.
+        "database/servers.py",  # libpq's own variables.
+        "embedded.py",  # It forgets those, and passes on where libraries are.
+        "reload.py",  # It passes all on to the trial.
+        "server/worker.py",  # It takes SCRIPT_NAME away from gunicorn.
+    }
+    package = ROOT / "taskapi"
+    found = {str(file.relative_to(package)) for file in package.rglob("*.py") if "os.environ" in file.read_text()}
+    assert found == others
+
+
+def test_the_file_hands_nothing_down(write: Write) -> None:
+    write("TASKAPI_SLOTS=7\nPROMETHEUS_MULTIPROC_DIR=/tmp/figures\n")
+    assert Settings.from_environment() == Settings(workers=2)
 
 
 def test_an_empty_variable_wins_over_the_file(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
