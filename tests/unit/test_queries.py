@@ -100,3 +100,52 @@ def test_the_repository_and_sql_name_the_same_statements() -> None:
         and isinstance(call.args[0], ast.Constant)
     }
     assert used == set(queries.load())
+
+
+# The pattern of a write
+
+
+def parts(name: str) -> dict[str, str]:
+    """The parts of a statement by their names; of the answer at its end, each branch by its source."""
+    text = queries.load()[name].text
+    expressions = re.finditer(r"^(?:WITH )?(\w+) AS (?:MATERIALIZED )?\(\n.*?^\)", text, re.MULTILINE | re.DOTALL)
+    found = {part[1]: part[0] for part in expressions}
+    answer = text[text.rindex("\n)\n") :]
+    for branch in answer.split("UNION ALL\n"):
+        source = re.findall(r"^FROM (\w+)", branch, re.MULTILINE)
+        found[f"answer from {source[0]}" if source else "answer without a change"] = branch.strip()
+    return {part: re.sub(r"^WITH ", "", text) for part, text in found.items()}
+
+
+SHARED = {
+    "one task": (
+        ("create_task", "change_task", "delete_task"),
+        {"earlier", "answer from changed", "answer from earlier"},
+    ),
+    "a task that is there": (("change_task", "delete_task"), {"seen", "answer from seen"}),
+    "many tasks": (
+        ("create_tasks", "change_tasks", "delete_tasks"),
+        {"earlier", "answer from logged", "answer from earlier"},
+    ),
+    "many that are there": (("change_tasks", "delete_tasks"), {"seen", "missing", "moment"}),
+    "the figures": (("weekly_stats", "fold_totals"), {"entries", "moves"}),
+}
+
+
+@pytest.mark.parametrize(("names", "shared"), SHARED.values(), ids=SHARED)
+def test_what_statements_share_is_the_same_text(names: tuple[str, ...], shared: set[str]) -> None:
+    """Each statement is spelled out, so that it can be read alone; so nothing but this keeps them in step."""
+    first, *others = (parts(name) for name in names)
+    assert shared <= set(first)
+    for other in others:
+        assert {part: other[part] for part in shared} == {part: first[part] for part in shared}
+
+
+def test_a_change_says_the_same_of_one_task_and_of_many() -> None:
+    texts = [parts(name)["logged"] for name in ("change_task", "change_tasks")]
+    begin, end = (
+        "        CASE\n            WHEN is_completed = old_is_completed",
+        "            END\n        ),\n        updated_at",
+    )
+    one, many = (text[text.index(begin) : text.index(end)] for text in texts)
+    assert one == many
