@@ -38,7 +38,7 @@ changed AS (
     INSERT INTO tasks (owner, id, title, description, created_at, updated_at)
     SELECT %(owner)s::text, id, title, description, now, now
     FROM wanted
-    RETURNING id, title, updated_at, version, tasks AS task
+    RETURNING tasks AS after
 ),
 logged AS (
     INSERT INTO task_history (
@@ -47,17 +47,17 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        changed.id,
+        (after).id,
         'CREATED',
-        'title: ''' || changed.title || '''',
-        changed.updated_at,
-        changed.version,
-        to_jsonb(answer(task)),
+        'title: ''' || (after).title || '''',
+        (after).updated_at,
+        (after).version,
+        to_jsonb(answer(after)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         wanted.entry
     FROM changed
-    JOIN wanted ON wanted.id = changed.id
+    JOIN wanted ON wanted.id = (after).id
     RETURNING request_entry, snapshot
 )
 SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
@@ -72,8 +72,7 @@ HAVING count(*) > 0;
 
 
 -- change_tasks(owner, changes, idempotency_key, request_digest)
--- A JSON array of {id, title, description, is_completed}, in which what is absent stays: the entries are UPDATED,
--- COMPLETED or INCOMPLETED, for each of the tasks that is not so already.
+-- A JSON array of objects: the id of each task, and what is to change of it, as for change_task.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, request_entry, snapshot
     FROM task_history
@@ -81,13 +80,7 @@ WITH earlier AS MATERIALIZED (
       AND idempotency_key = %(idempotency_key)s::text
 ),
 asked AS MATERIALIZED (
-    SELECT
-        (change ->> 'id')::uuid AS id,
-        change ->> 'title' AS title,
-        change ? 'description' AS sets_description,
-        change ->> 'description' AS description,
-        (change ->> 'is_completed')::boolean AS is_completed,
-        place
+    SELECT (change ->> 'id')::uuid AS id, change, place
     FROM jsonb_array_elements(%(changes)s::jsonb) WITH ORDINALITY AS asked (change, place)
     WHERE NOT EXISTS (SELECT FROM earlier)
 ),
@@ -99,7 +92,7 @@ seen AS MATERIALIZED (
       AND %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, completed_at, updated_at, version
+    SELECT id, version, tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
@@ -112,51 +105,42 @@ missing AS MATERIALIZED (
     WHERE id NOT IN (SELECT id FROM locked)
 ),
 moment AS MATERIALIZED (
-    SELECT greatest(clock_timestamp(), max(updated_at) + interval '1 microsecond') AS now
+    SELECT greatest(clock_timestamp(), max((before).updated_at) + interval '1 microsecond') AS now
     FROM locked
+),
+merged AS MATERIALIZED (
+    SELECT locked.id, before, jsonb_populate_record(before, change) AS task, place
+    FROM locked
+    JOIN asked ON asked.id = locked.id
+    WHERE NOT EXISTS (SELECT FROM missing)
 ),
 wanted AS MATERIALIZED (
     SELECT
-        locked.id,
-        locked.title AS old_title,
-        locked.description AS old_description,
-        locked.is_completed AS old_is_completed,
-        locked.completed_at,
-        coalesce(asked.title, locked.title) AS title,
-        CASE WHEN asked.sets_description THEN asked.description ELSE locked.description END AS description,
-        coalesce(asked.is_completed, locked.is_completed) AS is_completed,
-        moment.now + asked.place * interval '1 microsecond' AS now,
-        locked.version + 1 AS version,
-        row_number() OVER (ORDER BY asked.place) - 1 AS entry
-    FROM locked
-    JOIN asked ON asked.id = locked.id
-    CROSS JOIN moment
-    WHERE NOT EXISTS (SELECT FROM missing)
-      AND (
-          coalesce(asked.title, locked.title),
-          CASE WHEN asked.sets_description THEN asked.description ELSE locked.description END,
-          coalesce(asked.is_completed, locked.is_completed)
-      ) IS DISTINCT FROM (locked.title, locked.description, locked.is_completed)
+        id,
+        before,
+        task,
+        moment.now + place * interval '1 microsecond' AS now,
+        row_number() OVER (ORDER BY place) - 1 AS entry
+    FROM merged, moment
+    WHERE task IS DISTINCT FROM before
 ),
 changed AS (
     UPDATE tasks
-    SET title = wanted.title,
-        description = wanted.description,
-        is_completed = wanted.is_completed,
+    SET title = (task).title,
+        description = (task).description,
+        is_completed = (task).is_completed,
         completed_at = CASE
-            WHEN wanted.is_completed = wanted.old_is_completed THEN wanted.completed_at
-            WHEN wanted.is_completed THEN wanted.now
+            WHEN (task).is_completed = (before).is_completed THEN (before).completed_at
+            WHEN (task).is_completed THEN now
         END,
-        updated_at = wanted.now,
-        version = wanted.version
+        updated_at = now,
+        version = (before).version + 1
     FROM wanted
     WHERE tasks.owner = %(owner)s::text
       AND tasks.id = wanted.id
       -- Said twice, so that no plan reads all tasks to find these.
       AND tasks.id = ANY (ARRAY(SELECT id FROM wanted))
-    RETURNING
-        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task,
-        wanted.old_title, wanted.old_description, wanted.old_is_completed, wanted.entry
+    RETURNING before, tasks AS after, entry
 ),
 logged AS (
     INSERT INTO task_history (
@@ -165,34 +149,16 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        id,
+        (after).id,
         CASE
-            WHEN is_completed = old_is_completed THEN 'UPDATED'
-            WHEN is_completed THEN 'COMPLETED'
+            WHEN (after).is_completed = (before).is_completed THEN 'UPDATED'
+            WHEN (after).is_completed THEN 'COMPLETED'
             ELSE 'INCOMPLETED'
         END,
-        concat_ws(
-            '; ',
-            CASE WHEN title <> old_title
-                THEN 'title: ''' || old_title || ''' -> ''' || title || ''''
-            END,
-            CASE WHEN description IS DISTINCT FROM old_description
-                -- The whole text is in the snapshots; here a person wants to see what it was about.
-                THEN 'description: '
-                    || coalesce('''' || left(old_description, 100)
-                        || CASE WHEN char_length(old_description) > 100 THEN '…' ELSE '' END || '''', 'none')
-                    || ' -> '
-                    || coalesce('''' || left(description, 100)
-                        || CASE WHEN char_length(description) > 100 THEN '…' ELSE '' END || '''', 'none')
-            END,
-            CASE WHEN is_completed <> old_is_completed
-                THEN '''' || title || ''': is_completed: '
-                    || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END
-            END
-        ),
-        updated_at,
-        version,
-        to_jsonb(answer(task)),
+        difference(before, after),
+        (after).updated_at,
+        (after).version,
+        to_jsonb(answer(after)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         entry
@@ -243,7 +209,7 @@ seen AS MATERIALIZED (
       AND %(idempotency_key)s::text IS NOT NULL
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, updated_at, version, tasks AS task
+    SELECT id, version, tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
@@ -256,15 +222,13 @@ missing AS MATERIALIZED (
     WHERE id NOT IN (SELECT id FROM locked)
 ),
 moment AS MATERIALIZED (
-    SELECT greatest(clock_timestamp(), max(updated_at) + interval '1 microsecond') AS now
+    SELECT greatest(clock_timestamp(), max((before).updated_at) + interval '1 microsecond') AS now
     FROM locked
 ),
 wanted AS MATERIALIZED (
     SELECT
         locked.id,
-        locked.title,
-        locked.version,
-        locked.task,
+        before,
         moment.now + asked.place * interval '1 microsecond' AS now,
         asked.place - 1 AS entry
     FROM locked
@@ -279,7 +243,7 @@ changed AS (
       AND tasks.id = wanted.id
       -- Said twice, so that no plan reads all tasks to find these.
       AND tasks.id = ANY (ARRAY(SELECT id FROM wanted))
-    RETURNING wanted.id, wanted.title, wanted.version, wanted.task, wanted.now, wanted.entry
+    RETURNING before, now, entry
 ),
 logged AS (
     INSERT INTO task_history (
@@ -288,12 +252,12 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        id,
+        (before).id,
         'DELETED',
-        'title: ''' || title || '''',
+        'title: ''' || (before).title || '''',
         now,
-        version + 1,
-        to_jsonb(answer(task)),
+        (before).version + 1,
+        to_jsonb(answer(before)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         entry

@@ -8,13 +8,14 @@
 --   locked    the row, locked, as the last writer left it
 --   wanted    the row as the request wants it, and the time, read only now that the lock is held;
 --             at least one microsecond later than the last change, should the clock have gone back
---   changed   the row after the change, when there is one
+--   changed   the row before and after the change, when there is one
 --   logged    the history entry
 -- The answer is (outcome, task): written, unchanged, replayed (the key's first answer again), key_reused (the key
 -- belongs to another request), raced (run the statement again: the key's entry is there now); no row: no such task.
 --
 -- How a task looks is said once: answer(tasks) has its fields in the contract's order, and times as text. A snapshot is
--- jsonb, which orders keys its own way: answer(jsonb) puts them back.
+-- jsonb, which orders keys its own way: answer(jsonb) puts them back. What a change says to people is said once, too:
+-- difference(before, after).
 --
 -- Each key and each index begins with the owner. `owner` alone finds the keys; the indexes of lists are found by
 -- `owner COLLATE "POSIX"`, which means the same. So no plan can take a list's index for a key's, whatever Postgres
@@ -38,7 +39,7 @@ changed AS (
     INSERT INTO tasks (owner, title, description, created_at, updated_at)
     SELECT %(owner)s::text, %(title)s::text, %(description)s::text, now, now
     FROM wanted
-    RETURNING id, title, updated_at, version, tasks AS task
+    RETURNING tasks AS after
 ),
 logged AS (
     INSERT INTO task_history (
@@ -46,17 +47,17 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        id,
+        (after).id,
         'CREATED',
-        'title: ''' || title || '''',
-        updated_at,
-        version,
-        to_jsonb(answer(task)),
+        'title: ''' || (after).title || '''',
+        (after).updated_at,
+        (after).version,
+        to_jsonb(answer(after)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
 )
-SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+SELECT 'written' AS outcome, row_to_json(answer(after))::text AS task
 FROM changed
 UNION ALL
 SELECT
@@ -84,8 +85,8 @@ WHERE owner = %(owner)s::text
   AND id = %(task_id)s::uuid;
 
 
--- change_task(owner, task_id, title, sets_description, description, is_completed, idempotency_key, request_digest)
--- New title (null: stays); where sets_description, new description (null: none); new state (null: stays). The entry is
+-- change_task(owner, task_id, changes, idempotency_key, request_digest)
+-- `changes` is a JSON object of title, description and is_completed; what it does not have stays as it is. The entry is
 -- COMPLETED or INCOMPLETED where the state changes, else UPDATED.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, snapshot
@@ -103,7 +104,7 @@ seen AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM earlier)
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, description, is_completed, completed_at, updated_at, version, tasks AS task
+    SELECT tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = %(task_id)s::uuid
@@ -112,36 +113,27 @@ locked AS MATERIALIZED (
 ),
 wanted AS MATERIALIZED (
     SELECT
-        title AS old_title,
-        description AS old_description,
-        is_completed AS old_is_completed,
-        completed_at,
-        coalesce(%(title)s::text, title) AS title,
-        CASE WHEN %(sets_description)s::boolean THEN %(description)s::text ELSE description END AS description,
-        coalesce(%(is_completed)s::boolean, is_completed) AS is_completed,
-        greatest(clock_timestamp(), updated_at + interval '1 microsecond') AS now,
-        version + 1 AS version
+        before,
+        jsonb_populate_record(before, %(changes)s::jsonb) AS task,
+        greatest(clock_timestamp(), (before).updated_at + interval '1 microsecond') AS now
     FROM locked
 ),
 changed AS (
     UPDATE tasks
-    SET title = wanted.title,
-        description = wanted.description,
-        is_completed = wanted.is_completed,
+    SET title = (task).title,
+        description = (task).description,
+        is_completed = (task).is_completed,
         completed_at = CASE
-            WHEN wanted.is_completed = wanted.old_is_completed THEN wanted.completed_at
-            WHEN wanted.is_completed THEN wanted.now
+            WHEN (task).is_completed = (before).is_completed THEN (before).completed_at
+            WHEN (task).is_completed THEN now
         END,
-        updated_at = wanted.now,
-        version = wanted.version
+        updated_at = now,
+        version = (before).version + 1
     FROM wanted
     WHERE tasks.owner = %(owner)s::text
       AND tasks.id = %(task_id)s::uuid
-      AND (wanted.title, wanted.description, wanted.is_completed)
-          IS DISTINCT FROM (wanted.old_title, wanted.old_description, wanted.old_is_completed)
-    RETURNING
-        tasks.id, tasks.title, tasks.description, tasks.is_completed, tasks.updated_at, tasks.version, tasks AS task,
-        wanted.old_title, wanted.old_description, wanted.old_is_completed
+      AND task IS DISTINCT FROM before
+    RETURNING before, tasks AS after
 ),
 logged AS (
     INSERT INTO task_history (
@@ -149,47 +141,30 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        id,
+        (after).id,
         CASE
-            WHEN is_completed = old_is_completed THEN 'UPDATED'
-            WHEN is_completed THEN 'COMPLETED'
+            WHEN (after).is_completed = (before).is_completed THEN 'UPDATED'
+            WHEN (after).is_completed THEN 'COMPLETED'
             ELSE 'INCOMPLETED'
         END,
-        concat_ws(
-            '; ',
-            CASE WHEN title <> old_title
-                THEN 'title: ''' || old_title || ''' -> ''' || title || ''''
-            END,
-            CASE WHEN description IS DISTINCT FROM old_description
-                -- The whole text is in the snapshots; here a person wants to see what it was about.
-                THEN 'description: '
-                    || coalesce('''' || left(old_description, 100)
-                        || CASE WHEN char_length(old_description) > 100 THEN '…' ELSE '' END || '''', 'none')
-                    || ' -> '
-                    || coalesce('''' || left(description, 100)
-                        || CASE WHEN char_length(description) > 100 THEN '…' ELSE '' END || '''', 'none')
-            END,
-            CASE WHEN is_completed <> old_is_completed
-                THEN '''' || title || ''': is_completed: '
-                    || CASE WHEN is_completed THEN 'false -> true' ELSE 'true -> false' END
-            END
-        ),
-        updated_at,
-        version,
-        to_jsonb(answer(task)),
+        difference(before, after),
+        (after).updated_at,
+        (after).version,
+        to_jsonb(answer(after)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
 )
-SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+SELECT 'written' AS outcome, row_to_json(answer(after))::text AS task
 FROM changed
 UNION ALL
 SELECT
     CASE
-        WHEN %(idempotency_key)s::text IS NOT NULL AND version IS DISTINCT FROM (SELECT version FROM seen) THEN 'raced'
+        WHEN %(idempotency_key)s::text IS NOT NULL AND (before).version IS DISTINCT FROM (SELECT version FROM seen)
+            THEN 'raced'
         ELSE 'unchanged'
     END,
-    row_to_json(answer(task))::text
+    row_to_json(answer(before))::text
 FROM locked
 WHERE NOT EXISTS (SELECT FROM changed)
 UNION ALL
@@ -221,7 +196,7 @@ seen AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM earlier)
 ),
 locked AS MATERIALIZED (
-    SELECT id, title, updated_at, version, tasks AS task
+    SELECT tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = %(task_id)s::uuid
@@ -233,7 +208,7 @@ changed AS (
     USING locked
     WHERE tasks.owner = %(owner)s::text
       AND tasks.id = %(task_id)s::uuid
-    RETURNING locked.id, locked.title, locked.updated_at, locked.version, locked.task
+    RETURNING before
 ),
 logged AS (
     INSERT INTO task_history (
@@ -241,17 +216,17 @@ logged AS (
     )
     SELECT
         %(owner)s::text,
-        id,
+        (before).id,
         'DELETED',
-        'title: ''' || title || '''',
-        greatest(clock_timestamp(), updated_at + interval '1 microsecond'),
-        version + 1,
-        to_jsonb(answer(task)),
+        'title: ''' || (before).title || '''',
+        greatest(clock_timestamp(), (before).updated_at + interval '1 microsecond'),
+        (before).version + 1,
+        to_jsonb(answer(before)),
         %(idempotency_key)s::text,
         %(request_digest)s::bytea
     FROM changed
 )
-SELECT 'written' AS outcome, row_to_json(answer(task))::text AS task
+SELECT 'written' AS outcome, row_to_json(answer(before))::text AS task
 FROM changed
 UNION ALL
 SELECT 'raced', NULL

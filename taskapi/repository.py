@@ -79,13 +79,13 @@ class Repository:
             "sets_description": "description" in changes,
             "description": changes.get("description"),
         }
-        return self._write("change_task", "update_task", asked, idempotency_key, is_completed=None)
+        return self._write("change_task", "update_task", asked, idempotency_key, changes=_json(changes))
 
     def set_task_completed(self, *, task_id: UUID, is_completed: bool, idempotency_key: str | None = None) -> Written:
         """Complete a task, or reopen it. Raises TaskNotFound."""
         asked = {"task_id": str(task_id), "is_completed": is_completed}
-        same = {"title": None, "sets_description": False, "description": None}
-        return self._write("change_task", "set_task_completed", asked, idempotency_key, **same)
+        changes = _json({"is_completed": is_completed})
+        return self._write("change_task", "set_task_completed", asked, idempotency_key, changes=changes)
 
     def delete_task(self, *, task_id: UUID, idempotency_key: str | None = None) -> Written:
         """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
@@ -94,7 +94,7 @@ class Repository:
     def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
         """Create a task for each `{title, description}`, all or none. The last one is the newest."""
         asked = [{"title": task["title"], "description": task["description"]} for task in tasks]
-        return self._write("create_tasks", "create_tasks", {"tasks": orjson.dumps(asked).decode()}, idempotency_key)
+        return self._write("create_tasks", "create_tasks", {"tasks": _json(asked)}, idempotency_key)
 
     def set_tasks_completed(
         self, *, task_ids: list[UUID], is_completed: bool, idempotency_key: str | None = None
@@ -105,9 +105,7 @@ class Repository:
         """
         asked = {"task_ids": _array(task_ids), "is_completed": is_completed}
         changes = [{"id": str(task_id), "is_completed": is_completed} for task_id in task_ids]
-        return self._write(
-            "change_tasks", "set_tasks_completed", asked, idempotency_key, changes=orjson.dumps(changes).decode()
-        )
+        return self._write("change_tasks", "set_tasks_completed", asked, idempotency_key, changes=_json(changes))
 
     def delete_tasks(self, *, task_ids: list[UUID], idempotency_key: str | None = None) -> Written:
         """Delete the tasks, all or none; each id once. The answer is the tasks as they were.
@@ -218,6 +216,10 @@ class Repository:
         if outcome == "missing":
             raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
         return Written(task, replayed=outcome == "replayed")
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _array(ids: list[UUID]) -> str:

@@ -85,6 +85,32 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 """
 
+# In place of the call, too.
+DIFFERENCE = """
+-- What a change says to people.
+CREATE FUNCTION difference(before tasks, after tasks) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT concat_ws(
+        '; ',
+        CASE WHEN after.title <> before.title
+            THEN 'title: ''' || before.title || ''' -> ''' || after.title || ''''
+        END,
+        CASE WHEN after.description IS DISTINCT FROM before.description
+            -- The whole text is in the snapshots; here a person wants to see what it was about.
+            THEN 'description: '
+                || coalesce('''' || left(before.description, 100)
+                    || CASE WHEN char_length(before.description) > 100 THEN '…' ELSE '' END || '''', 'none')
+                || ' -> '
+                || coalesce('''' || left(after.description, 100)
+                    || CASE WHEN char_length(after.description) > 100 THEN '…' ELSE '' END || '''', 'none')
+        END,
+        CASE WHEN after.is_completed <> before.is_completed
+            THEN '''' || after.title || ''': is_completed: '
+                || CASE WHEN after.is_completed THEN 'false -> true' ELSE 'true -> false' END
+        END
+    )
+$$;
+"""
+
 # Whoever may write the history keeps the totals.
 GRANTS = """
 DO $do$
@@ -103,12 +129,13 @@ END $do$
 
 
 def upgrade() -> None:
-    for statements in (LOCK, COLUMNS, TOTALS, UNSEEN, GRANTS):
+    for statements in (LOCK, COLUMNS, TOTALS, UNSEEN, DIFFERENCE, GRANTS):
         op.execute(statements)
 
 
 def downgrade() -> None:
     op.execute(LOCK)
+    op.execute("DROP FUNCTION difference")
     op.execute("DROP FUNCTION unseen")
     op.execute("DROP TABLE task_quarters")
     op.execute("DROP TABLE task_totals")
