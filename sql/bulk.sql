@@ -28,15 +28,14 @@ wanted AS MATERIALIZED (
     SELECT
         -- Made here, because RETURNING could not tell which row is which.
         gen_random_uuid() AS id,
-        task ->> 'title' AS title,
-        task ->> 'description' AS description,
+        task,
         moment.now + place * interval '1 microsecond' AS now,
         place - 1 AS entry
     FROM moment, jsonb_array_elements(%(tasks)s::jsonb) WITH ORDINALITY AS asked (task, place)
 ),
 changed AS (
     INSERT INTO tasks (owner, id, title, description, created_at, updated_at)
-    SELECT %(owner)s::text, id, title, description, now, now
+    SELECT %(owner)s::text, id, task ->> 'title', task ->> 'description', now, now
     FROM wanted
     RETURNING tasks AS after
 ),

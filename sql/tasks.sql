@@ -22,8 +22,8 @@
 -- knows or does not know about the table when it makes the plan (docs/decisions/0013).
 
 
--- create_task(owner, title, description, idempotency_key, request_digest)
--- One task and its CREATED entry.
+-- create_task(owner, task, idempotency_key, request_digest)
+-- A JSON object of title and description: one task and its CREATED entry.
 WITH earlier AS MATERIALIZED (
     SELECT request_digest, snapshot
     FROM task_history
@@ -32,12 +32,12 @@ WITH earlier AS MATERIALIZED (
       AND request_entry = 0
 ),
 wanted AS MATERIALIZED (
-    SELECT clock_timestamp() AS now
+    SELECT %(task)s::jsonb AS task, clock_timestamp() AS now
     WHERE NOT EXISTS (SELECT FROM earlier)
 ),
 changed AS (
     INSERT INTO tasks (owner, title, description, created_at, updated_at)
-    SELECT %(owner)s::text, %(title)s::text, %(description)s::text, now, now
+    SELECT %(owner)s::text, task ->> 'title', task ->> 'description', now, now
     FROM wanted
     RETURNING tasks AS after
 ),

@@ -58,10 +58,9 @@ class Repository:
     def __init__(self, database: Statements) -> None:
         self._database = database
 
-    def create_task(self, *, title: str, description: str | None, idempotency_key: str | None = None) -> Written:
-        """Create a task."""
-        asked = {"title": title, "description": description}
-        return self._write("create_task", "create_task", asked, idempotency_key)
+    def create_task(self, *, idempotency_key: str | None = None, **task: Any) -> Written:
+        """Create a task with these fields: title and description."""
+        return self._write("create_task", "create_task", task, idempotency_key, task=_json(task))
 
     def list_tasks(self) -> bytes:
         """Every task, as a JSON array: incomplete first, then the newest first."""
@@ -78,6 +77,7 @@ class Repository:
             "title": changes.get("title"),
             "sets_description": "description" in changes,
             "description": changes.get("description"),
+            **changes,
         }
         return self._write("change_task", "update_task", asked, idempotency_key, changes=_json(changes))
 
@@ -93,7 +93,8 @@ class Repository:
 
     def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
         """Create a task for each `{title, description}`, all or none. The last one is the newest."""
-        asked = [{"title": task["title"], "description": task["description"]} for task in tasks]
+        # In this order, which keys stand for, too.
+        asked = [{"title": task["title"], "description": task["description"], **task} for task in tasks]
         return self._write("create_tasks", "create_tasks", {"tasks": _json(asked)}, idempotency_key)
 
     def set_tasks_completed(

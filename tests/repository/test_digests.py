@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from taskapi.errors import IdempotencyKeyReused
@@ -105,6 +106,8 @@ def test_what_was_stored_is_recognized_and_nothing_else(
 def test_what_a_statement_needs_besides_does_not_count(shared_repository: Repository, shared_sql: Sql) -> None:
     """A parameter that a statement gets later leaves the keys of before what they were."""
     asked = {"title": "Buy milk", "description": None}
-    first = shared_repository._write("create_task", "create_task", asked, "a key")
-    again = shared_repository._write("create_task", "create_task", asked, "a key", later="more")
+    first = shared_repository._write("create_task", "create_task", asked, "a key", task=orjson.dumps(asked).decode())
+    again = shared_repository._write(
+        "create_task", "create_task", asked, "a key", task=orjson.dumps(asked).decode(), later="more"
+    )
     assert again == Written(first.task, replayed=True)

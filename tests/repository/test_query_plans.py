@@ -110,7 +110,6 @@ def arguments(big: Sql) -> dict[str, Any]:
         "after_is_completed": False,
         "at": "2025-06-01T00:00:00Z",
         "changes": f'[{{"id": "{ids[0]}", "is_completed": true}}]',
-        "description": "words",
         "entries": 10,
         "excerpt": 100,
         "idempotency_key": "key",
@@ -120,11 +119,10 @@ def arguments(big: Sql) -> dict[str, Any]:
         "owner": "default",
         "pattern": None,
         "request_digest": b"digest",
-        "sets_description": True,
+        "task": '{"title": "x", "description": null}',
         "task_id": ids[0],
         "task_ids": f"{{{','.join(ids)}}}",
         "tasks": '[{"title": "x", "description": null}]',
-        "title": "Task",
     }
 
 

@@ -78,8 +78,7 @@ def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewR
                     queries.load()["create_task"].text,
                     {
                         "owner": "default",
-                        "title": "slow",
-                        "description": None,
+                        "task": '{"title": "slow"}',
                         "idempotency_key": None,
                         "request_digest": None,
                     },
