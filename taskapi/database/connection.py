@@ -103,27 +103,35 @@ def _has_ended(ending: socket.socket, timeout: float) -> bool:
         return True
 
 
-def poll_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
-    """Wait up to `timeout` seconds (None: for ever) until the socket can be read, or written; return whether it can."""
+Wait = Callable[[int, bool, float], bool]
+"""Waits until a socket, given by its descriptor, can be read (or written: True) or a time.monotonic() has come; returns
+whether it can."""
+
+
+def poll_socket(descriptor: int, writing: bool, deadline: float) -> bool:
+    """A Wait that stops the whole thread."""
     poller = select.poll()
     poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-    return bool(poller.poll(None if timeout is None else timeout * 1000))
+    return bool(poller.poll(None if deadline == math.inf else max(0.0, deadline - time.monotonic()) * 1000))
 
 
-wait_for_socket = poll_socket
-"""How this process waits. A gevent worker puts its own way here."""
+def wait_by(wait: Wait) -> None:
+    """From now on all connections of this process wait in this way: psycopg2 has one for each process.
+
+    Who starts a process whose threads are greenlets calls this first. Without it, connect() takes poll_socket.
+    """
+    ext.set_wait_callback(partial(_wait, wait))
 
 
-def _wait(connection: Connection) -> None:
+def _wait(wait: Wait, connection: Connection) -> None:
     """psycopg2's wait callback: return when the answer is there, raise DeadlinePassed when it is late.
 
     The sockets' own timeouts do not do this: a stopped server keeps its TCP connection alive.
     """
     # The callback is the whole process's: the connections of others, such as a migration's, have no deadline.
-    deadline: float | None = getattr(connection, "deadline", None)
+    deadline: float = getattr(connection, "deadline", math.inf)
     while (state := connection.poll()) != ext.POLL_OK:
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait_for_socket(connection.fileno(), state == ext.POLL_WRITE, timeout):
+        if not wait(connection.fileno(), state == ext.POLL_WRITE, deadline):
             if isinstance(connection, Connection):
                 connection.give_up()
             # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
@@ -137,7 +145,8 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
 
     Raises psycopg2.OperationalError, which says why of each server that was tried; then, too, `on_close` has run.
     """
-    ext.set_wait_callback(_wait)
+    if ext.get_wait_callback() is None:
+        wait_by(poll_socket)
     try:
         connection = servers.first(libpq_url(settings), deadline, partial(_open, settings))
         connection.deadline = deadline
