@@ -42,7 +42,7 @@ class ClientSocket:
         self._socket = wrapped
         # It never waits by itself.
         self._socket.settimeout(0.0)
-        self._wait = waits.wait
+        self._wait = waits(wrapped.fileno())
         # Bytes that TLS has read already, for which the system would let us wait in vain.
         self._pending = getattr(wrapped, "pending", None)
         self._loop = gevent.get_hub().loop
@@ -123,6 +123,7 @@ class ClientSocket:
             # It is gone, or has sent nothing for a while.
             pass
         finally:
+            self._wait.close()
             self._socket.close()
 
     def _linger(self) -> None:
@@ -137,7 +138,7 @@ class ClientSocket:
     def _recv(self, size: int, deadline: float) -> bytes:
         while True:
             is_there = self._pending and self._pending()
-            if not is_there and not self._wait(self._socket.fileno(), False, deadline):
+            if not is_there and not self._wait(False, deadline):
                 raise TimeoutError
             # One may wake up for nothing, and with TLS for a part of what can be read only as a whole.
             with suppress(BlockingIOError, ssl.SSLWantReadError):
@@ -149,7 +150,7 @@ class ClientSocket:
                 piece = piece[self._socket.send(piece) :]
             if not piece:
                 return
-            if not self._wait(self._socket.fileno(), True, deadline):
+            if not self._wait(True, deadline):
                 raise TimeoutError
 
     def _let_others_run(self) -> None:

@@ -1,4 +1,4 @@
-"""Waits for sockets by one timer for all of them, where gevent starts and stops one for each."""
+"""Waits for sockets with one timer for all of them, where gevent starts and stops one for each."""
 
 import math
 import time
@@ -25,11 +25,16 @@ class Waits:
         self._timer: Any = None
         self._due = math.inf
 
-    def wait(self, descriptor: int, writing: bool, deadline: float) -> bool:
-        """Wait until the socket can be read, or written. Return False if `deadline`, a time.monotonic(), is first."""
-        # Each wait has a waiter of its own: who is late to switch to it finds nobody there, and never the next wait.
+    def __call__(self, descriptor: int) -> "SocketWait":
+        """What waits for this socket, for as long as it is open."""
+        return SocketWait(self, self._hub.loop, descriptor)
+
+    def until(self, watcher: Any, deadline: float) -> bool:
+        """Wait until the watcher, which has not been started, tells of its event; False if `deadline` comes first.
+
+        Each wait has a waiter of its own: who is late to switch to it finds nobody there, and never the next wait.
+        """
         waiter = Waiter(self._hub)
-        watcher = self._hub.loop.io(descriptor, WRITABLE if writing else READABLE)
         self._deadlines[waiter] = deadline
         try:
             if deadline < self._due:
@@ -37,7 +42,7 @@ class Waits:
             watcher.start(waiter.switch, True)
             return bool(waiter.get())
         finally:
-            watcher.close()
+            watcher.stop()
             del self._deadlines[waiter]
 
     def _wake_at(self, deadline: float) -> None:
@@ -56,3 +61,27 @@ class Waits:
         earliest = min(self._deadlines.values(), default=math.inf)
         if earliest < self._due:
             self._wake_at(earliest)
+
+
+class SocketWait:
+    """Waits for one socket. Its watcher is kept, since a new one costs two calls of the system at each wait."""
+
+    def __init__(self, waits: Waits, loop: Any, descriptor: int) -> None:
+        self._until = waits.until
+        self._loop = loop
+        self._descriptor = descriptor
+        self._readable = loop.io(descriptor, READABLE)
+
+    def __call__(self, writing: bool, deadline: float) -> bool:
+        """Wait until the socket can be read, or written. Return False if `deadline`, a time.monotonic(), is first."""
+        if not writing:
+            return self._until(self._readable, deadline)
+        writable = self._loop.io(self._descriptor, WRITABLE)
+        try:
+            return self._until(writable, deadline)
+        finally:
+            writable.close()
+
+    def close(self) -> None:
+        """Let the watcher go, before the socket is closed."""
+        self._readable.close()

@@ -154,7 +154,7 @@ class Worker(GeventWorker):
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
         self.waits = Waits()
-        wait_by(self.waits.wait)
+        wait_by(self.waits)
         super().load_wsgi()
         give_memory_back()
         self.request_deadline = Settings.from_environment().request_deadline
