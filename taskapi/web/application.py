@@ -1,21 +1,66 @@
-"""Flask, with an envelope for OPTIONS, and without what it does at each call for asynchronous views."""
+"""Flask, with an envelope for OPTIONS, and without what it does at each request for what there is none of here."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.routing import Map, MapAdapter
 
 from taskapi.web.envelope import success
+
+HOSTS = 64
+"""Host headers whose check is remembered."""
+
+
+class NoSessions(SessionInterface):
+    """There are none; Flask would look for a secret key at each request, to find that out."""
+
+    _session = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        """The one that takes nothing."""
+        return self._session
 
 
 class Application(Flask):
     """The Flask that serves taskapi."""
 
+    session_interface = NoSessions()
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """No view here is asynchronous; Flask would look again at each call."""
         return func
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """What finds the view. Flask would check the Host header twice, which has no part in it here."""
+        if request is None:
+            return None
+        environ = request.environ
+        scheme = environ["wsgi.url_scheme"]
+        return MapAdapter(
+            self.url_map,
+            server_name=_server_name(scheme, environ.get("HTTP_HOST"), environ["SERVER_NAME"], environ["SERVER_PORT"]),
+            script_name=environ.get("SCRIPT_NAME", ""),
+            subdomain="",
+            url_scheme=scheme,
+            # WSGI's paths are bytes in latin-1's clothes (PEP 3333).
+            path_info=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+            default_method=environ["REQUEST_METHOD"],
+            query_args=environ.get("QUERY_STRING"),
+        )
 
     def make_default_options_response(self) -> Response:
         """What the path allows, in the envelope."""
         allowed = super().make_default_options_response().headers["Allow"]
         return success(b"null", headers={"Allow": allowed})
+
+
+@lru_cache(HOSTS)
+def _server_name(scheme: str, host: str | None, name: str, port: str) -> str:
+    """The name of the server in a request, as Werkzeug has it. Raises BadHost where the Host header is no name."""
+    environ = {"wsgi.url_scheme": scheme, "SERVER_NAME": name, "SERVER_PORT": port, "REQUEST_METHOD": "GET"}
+    if host is not None:
+        environ["HTTP_HOST"] = host
+    return Map().bind_to_environ(environ, subdomain="").server_name

@@ -119,6 +119,6 @@ def test_the_version_before_writes_meanwhile(
     assert repair.repair(connection, only_check=True) == []
     connection.close()
     figure(
-        f"{tasks:,} tasks and {3 * tasks:,} entries migrated in {took:.0f} s, while 4 clients of the older version wrote"
+        f"{tasks:,} tasks and {3 * tasks:,} entries migrated in {took:.0f} s, while 4 clients of older code wrote"
         f" {len(seconds):,} times: none failed, the slowest took {max(seconds):.1f} s; replay equals the tasks"
     )
