@@ -34,11 +34,14 @@ FROM tasks, LATERAL (
 ) AS entries
 """
 
-# As the version before this one did it: without an owner, and by the id alone.
+# As the version before this one did it: without an owner, and by the id alone; the history is looked at first.
 CREATE = """
-WITH changed AS (
+WITH earlier AS MATERIALIZED (
+    SELECT FROM task_history WHERE idempotency_key = NULL
+),
+changed AS (
     INSERT INTO tasks (title, created_at, updated_at)
-    SELECT %(title)s, now, now FROM clock_timestamp() AS now
+    SELECT %(title)s, now, now FROM clock_timestamp() AS now WHERE NOT EXISTS (SELECT FROM earlier)
     RETURNING id, title, updated_at, version, tasks AS task
 )
 INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
@@ -46,8 +49,13 @@ SELECT id, 'CREATED', 'title: ''' || title || '''', updated_at, version, to_json
 RETURNING task_id
 """
 COMPLETE = """
-WITH locked AS MATERIALIZED (
-    SELECT id, is_completed, updated_at, version FROM tasks WHERE id = %(task_id)s FOR UPDATE
+WITH earlier AS MATERIALIZED (
+    SELECT FROM task_history WHERE idempotency_key = NULL
+),
+locked AS MATERIALIZED (
+    SELECT id, is_completed, updated_at, version FROM tasks
+    WHERE id = %(task_id)s AND NOT EXISTS (SELECT FROM earlier)
+    FOR UPDATE
 ),
 changed AS (
     UPDATE tasks
