@@ -42,19 +42,23 @@ class Application(Flask):
         return MapAdapter(
             self.url_map,
             server_name=_server_name(scheme, environ.get("HTTP_HOST"), environ["SERVER_NAME"], environ["SERVER_PORT"]),
-            script_name=environ.get("SCRIPT_NAME", ""),
+            script_name=_text(environ.get("SCRIPT_NAME", "")),
             subdomain="",
             url_scheme=scheme,
-            # WSGI's paths are bytes in latin-1's clothes (PEP 3333).
-            path_info=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+            path_info=_text(environ["PATH_INFO"]),
             default_method=environ["REQUEST_METHOD"],
-            query_args=environ.get("QUERY_STRING"),
+            query_args=_text(environ.get("QUERY_STRING", "")),
         )
 
     def make_default_options_response(self) -> Response:
         """What the path allows, in the envelope."""
         allowed = super().make_default_options_response().headers["Allow"]
         return success(b"null", headers={"Allow": allowed})
+
+
+def _text(value: str) -> str:
+    """A value of a WSGI environment, which is bytes in latin-1's clothes (PEP 3333)."""
+    return value.encode("latin-1").decode("utf-8", "replace")
 
 
 @lru_cache(HOSTS)
