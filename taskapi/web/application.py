@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, has_app_context
+from flask.ctx import RequestContext
+from flask.globals import app_ctx
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import Map, MapAdapter
 
 from taskapi.web.envelope import success
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 HOSTS = 64
 """Host headers whose check is remembered."""
@@ -32,6 +37,12 @@ class Application(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """No view here is asynchronous; Flask would look again at each call."""
         return func
+
+    def request_context(self, environ: "WSGIEnvironment") -> RequestContext:
+        """The context of a request. It has a `flask.g` of its own also where the application's context is there."""
+        if has_app_context():
+            app_ctx.g = self.app_ctx_globals_class()
+        return super().request_context(environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """What finds the view. Flask would check the Host header twice, which has no part in it here."""

@@ -11,7 +11,7 @@ import gevent
 import gunicorn.http.wsgi
 import gunicorn.util
 import pytest
-from flask import Flask, Response
+from flask import Flask, Response, g, request
 from gevent.hub import Waiter
 from gunicorn.config import Config
 from gunicorn.workers.base import Worker as BaseWorker
@@ -136,6 +136,18 @@ class TestWerkzeugAndFlask:
         environ = create_environ("/", headers={"Host": "a" * 64})
         for app in _applications():
             assert app.request_context(environ).request.routing_exception.code == 400  # type: ignore[union-attr]
+
+    def test_requests_in_one_context_of_the_application_share_nothing(self) -> None:
+        app = Application("test")
+        app.add_url_rule("/", view_func=lambda: str(g.setdefault("seen", request.args["who"])))
+        with app.app_context():
+            assert [app.test_client().get(f"/?who={who}").text for who in "ab"] == ["a", "b"]
+
+    def test_a_request_takes_the_applications_context_that_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = Application("test")
+        with app.app_context():
+            monkeypatch.setattr(app, "app_context", lambda: pytest.fail("another one was made"))
+            assert app.test_client().get("/").status_code == 404
 
     def test_there_are_no_sessions(self) -> None:
         app = Application("test")
