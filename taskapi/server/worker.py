@@ -103,6 +103,9 @@ class Response(gunicorn.http.wsgi.Response):
         for header in headers:
             if header in CONSTANTS:
                 self.headers.append(header)
+            elif header[0] == "Content-Length" and header[1].isdecimal():
+                self.response_length = int(header[1])
+                self.headers.append(header)
             else:
                 super().process_headers([header])
 
@@ -169,7 +172,9 @@ class Worker(GeventWorker):
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection. The gevent worker's own method would let the socket wait by itself."""
         limits = {"head_time": self.cfg.keepalive or math.inf, "request_time": self.request_deadline}
-        AsyncWorker.handle(self, listener, ClientSocket(client, self.waits, **limits), addr)
+        # One for all requests of the connection: Flask would make one for each.
+        with self.wsgi.app_context():
+            AsyncWorker.handle(self, listener, ClientSocket(client, self.waits, **limits), addr)
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """What limits the time for a request's head: the ClientSocket does, and needs no timer for it."""

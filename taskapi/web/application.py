@@ -2,13 +2,18 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, has_app_context
+from flask.ctx import RequestContext
+from flask.globals import app_ctx
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import Map, MapAdapter
 
 from taskapi.web.envelope import success
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 HOSTS = 64
 """Host headers whose check is remembered."""
@@ -33,6 +38,12 @@ class Application(Flask):
         """No view here is asynchronous; Flask would look again at each call."""
         return func
 
+    def request_context(self, environ: "WSGIEnvironment") -> RequestContext:
+        """The context of a request. It has a `flask.g` of its own also where the application's context is there."""
+        if has_app_context():
+            app_ctx.g = self.app_ctx_globals_class()
+        return super().request_context(environ)
+
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """What finds the view. Flask would check the Host header twice, which has no part in it here."""
         if request is None:
@@ -42,19 +53,23 @@ class Application(Flask):
         return MapAdapter(
             self.url_map,
             server_name=_server_name(scheme, environ.get("HTTP_HOST"), environ["SERVER_NAME"], environ["SERVER_PORT"]),
-            script_name=environ.get("SCRIPT_NAME", ""),
+            script_name=_text(environ.get("SCRIPT_NAME", "")),
             subdomain="",
             url_scheme=scheme,
-            # WSGI's paths are bytes in latin-1's clothes (PEP 3333).
-            path_info=environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+            path_info=_text(environ["PATH_INFO"]),
             default_method=environ["REQUEST_METHOD"],
-            query_args=environ.get("QUERY_STRING"),
+            query_args=_text(environ.get("QUERY_STRING", "")),
         )
 
     def make_default_options_response(self) -> Response:
         """What the path allows, in the envelope."""
         allowed = super().make_default_options_response().headers["Allow"]
         return success(b"null", headers={"Allow": allowed})
+
+
+def _text(value: str) -> str:
+    """A value of a WSGI environment, which is bytes in latin-1's clothes (PEP 3333)."""
+    return value.encode("latin-1").decode("utf-8", "replace")
 
 
 @lru_cache(HOSTS)
