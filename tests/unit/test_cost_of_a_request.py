@@ -5,9 +5,9 @@ import sys
 
 import orjson
 
+from taskapi.places import ROOT
 from taskapi.repository import Repository
 from tests.support.environment import environment_of
-from tests.support.service import ROOT
 from tests.support.tasks import id_of
 
 REQUESTS = 50

@@ -107,7 +107,8 @@ class TestGevent:
 
     def test_events_of_the_loop(self) -> None:
         """1 is for reading and 2 for writing; a timer runs in the hub, and once."""
-        hub, ran = gevent.get_hub(), []
+        hub = gevent.get_hub()
+        ran: list[object] = []
         ours, theirs = gevent.socket.socketpair()
         timer, readable, writable = (hub.loop.timer(0.0), *(hub.loop.io(ours.fileno(), kind) for kind in (1, 2)))
         timer.start(lambda: ran.append(gevent.getcurrent() is hub))
