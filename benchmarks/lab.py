@@ -106,6 +106,12 @@ class Postgres:
         )
         return url
 
+    def ids(self, database: str, folder: Path) -> Path:
+        """A file with the ids of all tasks, for wrk."""
+        path = folder / database
+        path.write_text("\n".join(str(row[0]) for row in self.run("SELECT id FROM tasks", database)))
+        return path
+
     def run(self, text: str, database: str = "taskapi", **parameters: object) -> list[tuple[object, ...]]:
         """Run SQL in one of the databases; return its rows."""
         connection = psycopg2.connect(self.url(database))
