@@ -31,11 +31,11 @@ def main() -> None:
         if "throughput" in parts:
             throughput.run(report, postgres, folder, rounds=rounds, seconds=seconds)
         if "costs" in parts:
-            costs.run(report, postgres, folder, rounds=rounds, seconds=seconds)
+            costs.run(report, postgres, folder, rounds=rounds, seconds=seconds, quick=options.quick)
         if "percentiles" in parts:
             percentiles.run(report, postgres, folder, rounds=rounds, seconds=seconds)
         if "growth" in parts:
-            growth.run(report, postgres, large=(10_000, 30_000) if options.quick else growth.LARGE)
+            growth.run(report, postgres, folder, rounds=rounds, seconds=seconds, quick=options.quick)
     if options.quick or options.parts:
         print(report.text())
     else:

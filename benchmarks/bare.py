@@ -1,4 +1,4 @@
-"""The least that Flask can do: one view that returns a constant of the size of a task. See gunicorn.conf.py."""
+"""The least that Flask can do: one view that returns a constant of the size of a task."""
 
 from flask import Flask
 
@@ -8,16 +8,7 @@ TASK = (
     ' in a sentence of usual length.", "completed_at": null, "is_completed": false},"popup":null,"error":null}'
 )
 
-
-class Nothing:
-    """What taskapi's worker tells to drain when it ends."""
-
-    def drain(self) -> None:
-        """There is no database."""
-
-
 app = Flask(__name__)
-app.extensions["taskapi.database"] = Nothing()
 
 
 @app.get("/api/v1/health")

@@ -32,8 +32,7 @@ def main() -> None:
     operation = sys.argv[1] if len(sys.argv) > 1 else "get"
     with Postgres() as postgres, tempfile.TemporaryDirectory() as folder:
         url = postgres.database("hot_path", tasks=1000, entries=3000)
-        ids, samples = Path(folder) / "ids", Path(folder) / "samples"
-        ids.write_text("\n".join(str(row[0]) for row in postgres.run("SELECT id FROM tasks", "hot_path")))
+        ids, samples = postgres.ids("hot_path", Path(folder)), Path(folder) / "samples"
         with serve_taskapi(url, WEB_CONCURRENCY="1") as server:
             worker = tree(server.process.pid)[1]
             load(server.url, operation, ids, connections=16, seconds=2)

@@ -15,6 +15,7 @@ import psycopg2
 
 from taskapi.embedded import EmbeddedPostgres
 from taskapi.places import ROOT
+from taskapi.repair import RECOUNT_SQL
 from tests.support.service import free_port
 
 SETTINGS = {"max_connections": "200", "shared_buffers": "1GB", "max_wal_size": "8GB"}
@@ -34,6 +35,20 @@ FILL = """
     FROM tasks, generate_series(1, %(each)s) AS v ORDER BY 4;
     RESET session_replication_role;
 """
+
+LEAN_SCHEMA = Path(__file__).with_name("peers") / "fastapi_lean.sql"
+
+LEAN_FILL = """
+    INSERT INTO tasks (id, title, description, is_completed, created_at, updated_at, completed_at)
+    SELECT md5(n::text)::uuid, 'Task number ' || n, 'What there is to do, in a sentence of usual length.', n %% 3 = 0,
+           moment, moment, CASE WHEN n %% 3 = 0 THEN moment END
+    FROM (SELECT n, now() - (%(tasks)s - n) * interval '10 seconds' AS moment FROM generate_series(1, %(tasks)s) AS n);
+    INSERT INTO task_history (task_id, action_type, description, timestamp)
+    SELECT id, CASE v WHEN 1 THEN 'CREATED' ELSE 'UPDATED' END, 'title: ''' || title || '''',
+           updated_at - (%(each)s - v) * interval '1 second'
+    FROM tasks, generate_series(1, %(each)s) AS v ORDER BY 4;
+"""
+"""The same rows as FILL's, without what a lean schema does not have."""
 
 
 class Postgres:
@@ -64,18 +79,38 @@ class Postgres:
 
     def database(self, name: str, *, tasks: int, entries: int) -> str:
         """Make a database with so many tasks and history entries (a multiple of the tasks); return its URL."""
+        url = self.migrated(name)
+        self.run(FILL, name, tasks=tasks, each=entries // tasks)
+        self.run(RECOUNT_SQL, name)
+        self.run("VACUUM ANALYZE", name)
+        return url
+
+    def lean_database(self, name: str, *, tasks: int, entries: int) -> str:
+        """The same with the lean peer's schema."""
+        self.run("CREATE DATABASE " + name)
+        self.run(LEAN_SCHEMA.read_text(), name)
+        self.run(LEAN_FILL, name, tasks=tasks, each=entries // tasks)
+        self.run("VACUUM ANALYZE", name)
+        return self.url(name)
+
+    def migrated(self, name: str, code: Path = ROOT) -> str:
+        """Make a database with the schema of the code in a folder, and no tasks; return its URL."""
         self.run("CREATE DATABASE " + name)
         url = self.url(name)
         subprocess.run(
             [sys.executable, "-m", "taskapi.migrations"],
-            cwd=ROOT,
+            cwd=code,
             env={"PATH": os.environ["PATH"], "ENV_FILE": "", "DATABASE_URL": url},
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        self.run(FILL, name, tasks=tasks, each=entries // tasks)
-        self.run("VACUUM ANALYZE", name)
         return url
+
+    def ids(self, database: str, folder: Path) -> Path:
+        """A file with the ids of all tasks, for wrk."""
+        path = folder / database
+        path.write_text("\n".join(str(row[0]) for row in self.run("SELECT id FROM tasks", database)))
+        return path
 
     def run(self, text: str, database: str = "taskapi", **parameters: object) -> list[tuple[object, ...]]:
         """Run SQL in one of the databases; return its rows."""

@@ -30,6 +30,7 @@ local operations = {
   end,
   delete = function(id) return wrk.format("DELETE", "/api/v1/tasks/" .. id) end,
   history = function() return wrk.format("GET", "/api/v1/history?limit=10&page=" .. 1 + count % 5) end,
+  first_page = function() return wrk.format("GET", "/api/v1/history") end,
   stats = function() return wrk.format("GET", "/api/v1/stats/weekly") end,
 }
 

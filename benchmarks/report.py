@@ -22,6 +22,11 @@ class Report:
         self.rows.append(f"| {figure} | {goal} | {measured} | {'yes' if reached else '**no**'} |")
         print(f"{figure}: {measured} (goal {goal}, {'reached' if reached else 'NOT reached'})", flush=True)
 
+    def skip(self, figure: str, goal: str, reason: str) -> None:
+        """Note that a figure could not be measured, and why."""
+        self.rows.append(f"| {figure} | {goal} | not measured: {reason} | – |")
+        print(f"{figure}: not measured: {reason}", flush=True)
+
     def table(self, title: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
         """Note a table."""
         text = "\n".join(

@@ -33,8 +33,7 @@ def main() -> None:
     require_wrk()
     with Postgres() as postgres, ExitStack() as stack:
         url = postgres.database("tasks", tasks=1000, entries=3000)
-        ids = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ids"
-        ids.write_text("\n".join(str(row[0]) for row in postgres.run("SELECT id FROM tasks", "tasks")))
+        ids = postgres.ids("tasks", Path(stack.enter_context(tempfile.TemporaryDirectory())))
         print(HEAD)
         print("|---|---|---|---|---|---|")
         servers = {

@@ -30,9 +30,13 @@ GUNICORN = (
 PEERS = {
     "fastapi_orm": [*UVICORN, "benchmarks.peers.fastapi_orm:app"],
     "fastapi_asyncpg": [*UVICORN, "benchmarks.peers.fastapi_asyncpg:app"],
+    "fastapi_lean": [*UVICORN, "benchmarks.peers.fastapi_lean:app"],
     "flask_orm": [*GUNICORN, "benchmarks.peers.flask_orm:create_app()"],
 }
 """Each peer's module to run, and its arguments."""
+
+LEAN = "fastapi_lean"
+"""The peer that has a schema of its own."""
 
 
 def command(name: str, python: str, port: int, workers: int, connections: int) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from benchmarks.lab import serve, serve_taskapi
-from benchmarks.peers.commands import PEERS, PEERS_PYTHON, command
+from benchmarks.lab import LEAN_SCHEMA, serve, serve_taskapi
+from benchmarks.peers.commands import LEAN, PEERS, PEERS_PYTHON, command
 from tests.conftest import postgres, template
 from tests.support.server import Server
 from tests.support.service import free_port
@@ -19,8 +19,14 @@ CONNECTIONS = 4
 
 @pytest.fixture(scope="module")
 def database_url(postgres: Server, template: str, implementation: str) -> Iterator[str]:
-    """The direct URL of the implementation's own database: the newest schema, no tasks."""
-    with postgres.database(template) as name:
+    """The direct URL of the implementation's own database: its schema, no tasks."""
+    if implementation != LEAN:
+        with postgres.database(template) as name:
+            yield postgres.url(name)
+        return
+    with postgres.database() as name:
+        with Sql(postgres.url(name)) as sql:
+            sql.execute(LEAN_SCHEMA.read_text())
         yield postgres.url(name)
 
 

@@ -30,21 +30,21 @@ INSERT_ENTRY = """
     INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
     VALUES ($1, $2, $3, $4, $5, $6)
 """
-LIST_TASKS = f"SELECT {TASK} FROM tasks ORDER BY is_completed, created_at DESC, id"
-GET_TASK = f"SELECT {TASK} FROM tasks WHERE id = $1"
-LOCK_TASK = f"SELECT {TASK}, version FROM tasks WHERE id = $1 FOR UPDATE"
+LIST_TASKS = f"SELECT {TASK} FROM tasks WHERE {rules.LISTED} ORDER BY is_completed, created_at DESC, id"
+GET_TASK = f"SELECT {TASK} FROM tasks WHERE {rules.OWNED} AND id = $1"
+LOCK_TASK = f"SELECT {TASK}, version FROM tasks WHERE {rules.OWNED} AND id = $1 FOR UPDATE"
 UPDATE_TASK = f"""
     UPDATE tasks SET title = $2, description = $3, updated_at = $4, version = version + 1
-    WHERE id = $1
+    WHERE {rules.OWNED} AND id = $1
     RETURNING {TASK}
 """
 SET_COMPLETED = f"""
     UPDATE tasks SET is_completed = $2, completed_at = $3, updated_at = $4, version = version + 1
-    WHERE id = $1
+    WHERE {rules.OWNED} AND id = $1
     RETURNING {TASK}
 """
-DELETE_TASK = "DELETE FROM tasks WHERE id = $1"
-WEEKLY_STATS = """
+DELETE_TASK = f"DELETE FROM tasks WHERE {rules.OWNED} AND id = $1"
+WEEKLY_STATS = f"""
     SELECT
         count(*) FILTER (WHERE created_at >= $1 AND created_at < $2) AS tasks_created_this_week,
         count(*) FILTER (WHERE completed_at >= $1 AND completed_at < $2) AS tasks_completed_this_week,
@@ -52,6 +52,7 @@ WEEKLY_STATS = """
         count(*) FILTER (WHERE NOT is_completed) AS total_incomplete,
         count(*) AS total_tasks
     FROM tasks
+    WHERE {rules.OWNED}
 """
 
 
@@ -140,17 +141,18 @@ async def delete_task(task_id: UUID, pool: Pool) -> dict[str, Any]:
 @app.get("/api/v1/history", response_model=Answer[HistoryPageOut])
 async def list_history(query: Annotated[HistoryQuery, Query()], pool: Pool) -> dict[str, Any]:
     """List the history, newest entry first."""
-    conditions, values = [], []
+    values: list[Any] = []
+    conditions = [rules.LISTED if query.task_id is None else rules.OWNED]
     for column, value in (("task_id", query.task_id), ("action_type", query.action_type)):
         if value is not None:
             values.append(value)
             conditions.append(f"{column} = ${len(values)}")
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    where = f"WHERE {' AND '.join(conditions)}"
     async with pool.acquire() as connection:
         total_count = await connection.fetchval(f"SELECT count(*) FROM task_history {where}", *values)
         rows = await connection.fetch(
             f"SELECT history_id, task_id, action_type, description, timestamp FROM task_history {where}"
-            f" ORDER BY timestamp DESC, history_id DESC LIMIT ${len(values) + 1} OFFSET ${len(values) + 2}",
+            f" ORDER BY timestamp DESC, task_id DESC LIMIT ${len(values) + 1} OFFSET ${len(values) + 2}",
             *values,
             query.limit,
             min(query.start, rules.BIGGEST),

@@ -23,7 +23,7 @@ from benchmarks.peers.fastapi_contract import (
     WeeklyStatsOut,
     handle_errors,
 )
-from benchmarks.peers.tables import HistoryEntry, Task
+from benchmarks.peers.tables import HistoryEntry, Task, listed, owned
 
 engine = create_async_engine(
     make_url(rules.DATABASE_URL).set(drivername="postgresql+asyncpg"), pool_size=rules.POOL_SIZE, max_overflow=0
@@ -66,14 +66,16 @@ async def create_task(new: TaskCreate, session: Session) -> dict[str, Any]:
 @app.get("/api/v1/tasks", response_model=Answer[list[TaskOut]])
 async def list_tasks(session: Session) -> dict[str, Any]:
     """List every task."""
-    tasks = await session.scalars(select(Task).order_by(Task.is_completed, Task.created_at.desc(), Task.id))
+    tasks = await session.scalars(
+        select(Task).where(listed(Task)).order_by(Task.is_completed, Task.created_at.desc(), Task.id)
+    )
     return {"data": tasks.all()}
 
 
 @app.get("/api/v1/tasks/{task_id}", response_model=Answer[TaskOut])
 async def get_task(task_id: UUID, session: Session) -> dict[str, Any]:
     """Get a task."""
-    task = await session.get(Task, task_id)
+    task = await session.get(Task, owned(task_id))
     if task is None:
         raise TaskNotFound
     return {"data": task}
@@ -123,14 +125,15 @@ async def delete_task(task_id: UUID, session: Session) -> dict[str, Any]:
 @app.get("/api/v1/history", response_model=Answer[HistoryPageOut])
 async def list_history(query: Annotated[HistoryQuery, Query()], session: Session) -> dict[str, Any]:
     """List the history, newest entry first."""
-    selection = select(HistoryEntry)
-    if query.task_id is not None:
-        selection = selection.where(HistoryEntry.task_id == query.task_id)
+    if query.task_id is None:
+        selection = select(HistoryEntry).where(listed(HistoryEntry))
+    else:
+        selection = select(HistoryEntry).filter_by(owner=rules.OWNER, task_id=query.task_id)
     if query.action_type is not None:
         selection = selection.where(HistoryEntry.action_type == query.action_type)
     total_count = await session.scalar(selection.with_only_columns(func.count(), maintain_column_froms=True))
     entries = await session.scalars(
-        selection.order_by(HistoryEntry.timestamp.desc(), HistoryEntry.history_id.desc())
+        selection.order_by(HistoryEntry.timestamp.desc(), HistoryEntry.task_id.desc())
         .limit(query.limit)
         .offset(min(query.start, rules.BIGGEST))
     )
@@ -150,7 +153,7 @@ async def weekly_stats(session: Session) -> dict[str, Any]:
             func.count().filter(Task.is_completed).label("total_completed"),
             func.count().filter(~Task.is_completed).label("total_incomplete"),
             func.count().label("total_tasks"),
-        ).select_from(Task)
+        ).where(Task.owner == rules.OWNER)
     )
     return {"data": {**counts.mappings().one(), "week_start": start, "week_end": end - timedelta(seconds=1)}}
 
@@ -162,7 +165,7 @@ async def health() -> dict[str, Any]:
 
 
 async def _locked(session: AsyncSession, task_id: UUID) -> Task:
-    task = await session.get(Task, task_id, with_for_update=True)
+    task = await session.get(Task, owned(task_id), with_for_update=True)
     if task is None:
         raise TaskNotFound
     return task

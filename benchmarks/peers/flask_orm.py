@@ -25,7 +25,7 @@ from benchmarks.peers.flask_contract import (
     WeeklyStatsSchema,
     answer,
 )
-from benchmarks.peers.tables import HistoryEntry, Task
+from benchmarks.peers.tables import HistoryEntry, Task, listed, owned
 
 engine = create_engine(
     make_url(rules.DATABASE_URL).set(drivername="postgresql+psycopg2"),
@@ -48,7 +48,11 @@ class Tasks(MethodView):
     @tasks.response(200, answer(fields.List(fields.Nested(TaskSchema))))
     def get(self) -> dict[str, Any]:
         """List every task."""
-        return {"data": session.scalars(select(Task).order_by(Task.is_completed, Task.created_at.desc(), Task.id))}
+        return {
+            "data": session.scalars(
+                select(Task).where(listed(Task)).order_by(Task.is_completed, Task.created_at.desc(), Task.id)
+            )
+        }
 
     @tasks.arguments(TaskCreateSchema)
     @tasks.response(201, TaskAnswer)
@@ -70,7 +74,7 @@ class OneTask(MethodView):
     @tasks.response(200, TaskAnswer)
     def get(self, task_id: UUID) -> dict[str, Any]:
         """Get a task."""
-        task = session.get(Task, task_id)
+        task = session.get(Task, owned(task_id))
         if task is None:
             raise NotFound("There is no such task.")
         return {"data": task}
@@ -125,9 +129,10 @@ def list_history(query: dict[str, Any]) -> dict[str, Any]:
     limit = query["limit"]
     start = query["offset"] if query["page"] is None else (query["page"] - 1) * limit
     selection = select(HistoryEntry).filter_by(**{k: query[k] for k in ("task_id", "action_type") if k in query})
+    selection = selection.filter_by(owner=rules.OWNER) if "task_id" in query else selection.where(listed(HistoryEntry))
     total_count = session.scalar(selection.with_only_columns(func.count(), maintain_column_froms=True)) or 0
     items = session.scalars(
-        selection.order_by(HistoryEntry.timestamp.desc(), HistoryEntry.history_id.desc())
+        selection.order_by(HistoryEntry.timestamp.desc(), HistoryEntry.task_id.desc())
         .limit(limit)
         .offset(min(start, rules.BIGGEST))
     )
@@ -146,7 +151,7 @@ def weekly_stats() -> dict[str, Any]:
             func.count().filter(Task.is_completed).label("total_completed"),
             func.count().filter(~Task.is_completed).label("total_incomplete"),
             func.count().label("total_tasks"),
-        ).select_from(Task)
+        ).where(Task.owner == rules.OWNER)
     )
     return {"data": {**counts.mappings().one(), "week_start": start, "week_end": end - timedelta(seconds=1)}}
 
@@ -159,7 +164,7 @@ def health() -> dict[str, Any]:
 
 
 def _locked(task_id: UUID) -> Task:
-    task = session.get(Task, task_id, with_for_update=True)
+    task = session.get(Task, owned(task_id), with_for_update=True)
     if task is None:
         raise NotFound("There is no such task.")
     return task

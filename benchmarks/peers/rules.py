@@ -1,4 +1,4 @@
-"""What the three peers share and no library decides: sizes, times, and what the history says."""
+"""What the peers share and no library decides: sizes, times, and what the history says."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,12 @@ ActionType = Literal["CREATED", "UPDATED", "DELETED", "COMPLETED", "INCOMPLETED"
 DATABASE_URL = os.environ["DATABASE_URL"]
 POOL_SIZE = max(1, int(os.environ.get("DB_CONNECTIONS", "20")) // int(os.environ.get("WEB_CONCURRENCY", "1")))
 """Connections of one worker: its share of the service's."""
+
+OWNER = "default"
+LIST_COLLATION = "POSIX"
+OWNED = f"owner = '{OWNER}'"
+LISTED = f"owner COLLATE \"{LIST_COLLATION}\" = '{OWNER}'"
+"""In taskapi's schema, each key and each index begins with the owner: the indexes of lists in another collation."""
 
 HEALTHY = {"status": "healthy", "service": "taskapi", "version": "1.0.0"}
 BIGGEST = 2**63 - 1

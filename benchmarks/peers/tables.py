@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Text, text
+from sqlalchemy import ColumnElement, DateTime, Text, collate, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from benchmarks.peers import rules
 
 MADE_BY_DATABASE = text("gen_random_uuid()")
 
@@ -22,6 +24,7 @@ class Task(Base):
 
     __tablename__ = "tasks"
 
+    owner: Mapped[str] = mapped_column(primary_key=True, default=rules.OWNER)
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=MADE_BY_DATABASE)
     title: Mapped[str]
     description: Mapped[str | None]
@@ -42,5 +45,16 @@ class HistoryEntry(Base):
     action_type: Mapped[str]
     description: Mapped[str]
     timestamp: Mapped[datetime]
+    owner: Mapped[str] = mapped_column(default=rules.OWNER, deferred=True)
     version: Mapped[int] = mapped_column(deferred=True)
     snapshot: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+
+
+def listed(table: type[Task] | type[HistoryEntry]) -> ColumnElement[bool]:
+    """The condition for all rows of the owner that the indexes of lists fit."""
+    return collate(table.owner, rules.LIST_COLLATION) == rules.OWNER
+
+
+def owned(task_id: UUID) -> tuple[str, UUID]:
+    """A task's key."""
+    return rules.OWNER, task_id

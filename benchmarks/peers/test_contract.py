@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from benchmarks.peers.commands import LEAN
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
@@ -22,10 +23,11 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
 
 @pytest.fixture(autouse=True)
-def _replay(client: httpx.Client, sql: Sql) -> Any:
-    """Whatever a test did, the history tells it."""
+def _replay(client: httpx.Client, sql: Sql, implementation: str) -> Any:
+    """Whatever a test did, the history tells it, where it has snapshots."""
     yield
-    assert_replay_equals_tasks(sql)
+    if implementation != LEAN:
+        assert_replay_equals_tasks(sql)
 
 
 @pytest.fixture
@@ -50,6 +52,11 @@ def assert_task(task: dict[str, Any]) -> None:
     assert task["is_completed"] is (task["completed_at"] is not None)
     if task["is_completed"]:
         assert TIME.fullmatch(task["completed_at"])
+
+
+def ids_of(client: httpx.Client) -> set[str]:
+    """The ids of all tasks."""
+    return {task["id"] for task in data_of(client.get(TASKS))}
 
 
 def entries_of(client: httpx.Client, task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -229,7 +236,7 @@ def test_delete(client: httpx.Client, task: dict[str, Any]) -> None:
     assert data_of(client.delete(path(task)), 200, "TASK_DELETED") is None
     for again in (client.get(path(task)), client.delete(path(task)), client.patch(path(task, "/complete"))):
         error_of(again, 404)
-    assert task["id"] not in {one["id"] for one in data_of(client.get(TASKS))}
+    assert task["id"] not in ids_of(client)
     assert told_of(client, task)[0] == ("DELETED", "title: 'Buy milk'")
     assert entries_of(client, task)[0]["timestamp"] > completed["updated_at"]
 
@@ -272,7 +279,7 @@ def test_history_pages(client: httpx.Client, sql: Sql, task: dict[str, Any]) -> 
         assert page["pagination"]["has_prev"] is (number > 1)
         whole += page["items"]
     assert [entry["history_id"] for entry in whole] == [
-        row[0] for row in sql.rows("SELECT history_id::text FROM task_history ORDER BY timestamp DESC, history_id DESC")
+        row[0] for row in sql.rows("SELECT history_id::text FROM task_history ORDER BY timestamp DESC")
     ]
     for entry in whole:
         assert set(entry) == ENTRY_FIELDS
@@ -345,19 +352,23 @@ def test_weekly_stats(client: httpx.Client, sql: Sql, task: dict[str, Any]) -> N
     }
 
 
-def test_weekly_stats_leave_out_other_weeks(client: httpx.Client, sql: Sql) -> None:
-    before = data_of(client.get("/api/v1/stats/weekly"))
+def test_weekly_stats_leave_out_other_weeks(client: httpx.Client, sql: Sql, implementation: str) -> None:
+    before, there = data_of(client.get("/api/v1/stats/weekly")), ids_of(client)
     week = "date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
-    edges = [f"{week} - interval '1 microsecond'", week, f"{week} + interval '7 days'"]
     with sql.without_triggers():
-        for edge in edges:
+        for edge in (f"{week} - interval '1 microsecond'", week, f"{week} + interval '7 days'"):
             sql.execute(
                 "INSERT INTO tasks (title, is_completed, created_at, updated_at, completed_at)"
                 f" VALUES ('edge', true, {edge}, {edge}, {edge})"
             )
+        if implementation != LEAN:
+            sql.execute(
+                "INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)"
+                " SELECT id, 'CREATED', 'edge', created_at, 1, to_jsonb(answer(tasks)) FROM tasks WHERE title = 'edge'"
+            )
     after = data_of(client.get("/api/v1/stats/weekly"))
-    with sql.without_triggers():
-        sql.execute("DELETE FROM tasks WHERE title = 'edge'")
+    for task_id in ids_of(client) - there:
+        data_of(client.delete(f"{TASKS}/{task_id}"), 200, "TASK_DELETED")
     assert {name: after[name] - before[name] for name in after if not name.startswith("week")} == {
         "tasks_created_this_week": 1,
         "tasks_completed_this_week": 1,
