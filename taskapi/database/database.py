@@ -197,7 +197,7 @@ class Database:
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             # Not with its cause, whose details quote the row that was refused.
-            raise _translated(error, connection, name) from None
+            raise _translate(error, connection, name) from None
         connection.prepared.add(name)
         if row and row[0] == RACED:
             raise Conflict
@@ -206,8 +206,8 @@ class Database:
     def _text(self, name: str, connection: Connection, seconds: float) -> str:
         """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE.
 
-        Where less than the usual time is left, the server is told: it gives up before we do, and says that nothing was
-        written.
+        Where less than the usual time is left, the statement carries a shorter limit: the server gives up before we do,
+        and says that nothing was written.
         """
         statement = self._statements[name]
         limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
@@ -274,8 +274,8 @@ class Database:
         on_close = partial(self._slots.free, slot) if self._slots and slot is not None else None
         connection = connect(self._settings, deadline=give_up, on_close=on_close)
         # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
-        told = connection.get_parameter_status
-        connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        status = connection.get_parameter_status
+        connection.is_read_only = "on" in (status("in_hot_standby"), status("default_transaction_read_only"))
         # The server takes connections again: those who wait in line may try, too.
         self._permits.restore()
         return connection
@@ -333,7 +333,7 @@ LONGEST_REASON = 500
 """Characters of the server's message that are logged. A trigger may raise one of any length."""
 
 
-def _translated(error: Exception, connection: Connection, name: str) -> Exception:
+def _translate(error: Exception, connection: Connection, name: str) -> Exception:
     """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing.
 
     The classes are those of Postgres' manual, appendix A.

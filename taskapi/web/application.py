@@ -1,4 +1,4 @@
-"""Flask, with an envelope for OPTIONS, and without what it does at each request for what there is none of here."""
+"""Flask, with an envelope for OPTIONS, and without the work for features that taskapi does not use."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,7 +20,7 @@ HOSTS = 64
 
 
 class NoSessions(SessionInterface):
-    """There are none; Flask would look for a secret key at each request, to find that out."""
+    """No sessions. Flask would look for a secret key at each request to find that out."""
 
     _session = NullSession()
 
