@@ -4,11 +4,15 @@
 
 
 -- fold_totals(owner)
--- Count what is uncounted. Of several that do so at once, one does: the others find another snapshot than they began
--- with, and change nothing. The answer is the number of owners whose totals moved: 1 or 0.
+-- Count what is uncounted. Of several that want to at once, one does: the others do not get the lock, or find another
+-- snapshot than they began with, and change nothing. The answer is the number of owners whose totals moved: 1 or 0.
 WITH counted AS MATERIALIZED (
     SELECT coalesce(upto, '1:1:') AS upto
-    FROM (SELECT %(owner)s::text AS owner) AS asked
+    FROM (
+        SELECT %(owner)s::text AS owner
+        -- The first number is only taskapi's own; transactions that end let the lock go.
+        WHERE pg_try_advisory_xact_lock(722582, hashtext(%(owner)s::text))
+    ) AS asked
     LEFT JOIN task_totals ON task_totals.owner = asked.owner
 ),
 entries AS MATERIALIZED (
@@ -57,6 +61,7 @@ folded AS (
         count(*) FILTER (WHERE action_type = 'RESTORED'),
         (SELECT coalesce(sum(sign), 0) FROM moves WHERE is_completed)
     FROM entries
+    HAVING EXISTS (SELECT FROM counted)
     ON CONFLICT (owner) DO UPDATE
     SET upto = excluded.upto,
         created = totals.created + excluded.created,

@@ -134,6 +134,22 @@ def test_who_reads_lets_them_catch_up(repository: Repository, sql: Sql) -> None:
     assert (created, uncounted()) == (3 * (UNCOUNTED + 1), 0)
 
 
+def test_one_counts_and_the_others_do_not_wait(repository: Repository, database_url: str, sql: Sql) -> None:
+    """Many read at once after a dump was loaded, and all find much to count."""
+    fold, owner = queries.load()["fold_totals"].text, {"owner": "default"}
+    repository.create_task(title="x", description=None)
+    with Sql(database_url) as other:
+        with other.transaction():
+            assert other.value(fold, owner) == 1
+            assert sql.value(fold, owner) == 0
+        assert sql.value("SELECT created FROM task_totals") == 1
+        repository.create_task(title="x", description=None)
+        with other.transaction():
+            assert other.value(fold, owner) == 1
+            assert sql.value(fold, owner) == 0
+        assert sql.value("SELECT created FROM task_totals") == 2
+
+
 @pytest.mark.parametrize("offset", [0, 1, 6, 7, 8, 13, 14, 15, 20])
 @pytest.mark.parametrize("limit", [1, 5, 20])
 def test_pages_from_either_end_are_the_same(

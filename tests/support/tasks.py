@@ -38,7 +38,9 @@ def add_task(sql: Sql, created: Any, completed: Any = None) -> None:
             )
             INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
             SELECT (tasks).id, 'CREATED', '', (tasks).created_at, 1,
-                   to_jsonb(answer(tasks)) || '{"is_completed": false, "completed_at": null}'
+                   to_jsonb(answer(tasks)) || jsonb_build_object(
+                       'is_completed', false, 'completed_at', NULL, 'updated_at', (answer(tasks)).created_at
+                   )
             FROM task
             UNION ALL
             SELECT (tasks).id, 'COMPLETED', '', (tasks).completed_at, 2, to_jsonb(answer(tasks))
