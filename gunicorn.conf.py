@@ -63,6 +63,9 @@ secure_scheme_headers: dict[str, str] = {}
 # So nobody's address needs to be looked at: there is nothing that it would be trusted with.
 forwarded_allow_ips = "*"
 
+# Also where gunicorn's parser in C is installed, which answers to malformed requests in other ways.
+http_parser = "python"
+
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False
 control_socket_disable = True

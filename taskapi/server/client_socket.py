@@ -130,7 +130,7 @@ class ClientSocket:
         self._socket.shutdown(socket.SHUT_WR)
         end, left = time.monotonic() + LINGER_TIME, LINGER_BYTES
         while left > 0:
-            data = self._recv(PIECE, min(time.monotonic() + LINGER_PAUSE, end))
+            data = self._recv(PIECE, _deadline(LINGER_PAUSE, end))
             if not data:
                 break
             left -= len(data)
