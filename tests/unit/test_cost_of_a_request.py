@@ -1,4 +1,4 @@
-"""What a request does not do: each of these has a price, and would come back unseen (decision 13)."""
+"""What a request does not do: each of these has a price, and would come back unseen (decision 14)."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the code leans on inside of gunicorn, gevent, Werkzeug, Flask and SQLAlchemy: see decision 13.
+"""What the code leans on inside of gunicorn, gevent, Werkzeug, Flask and SQLAlchemy: see decision 14.
 
 A version that changes it fails here, by name.
 """
