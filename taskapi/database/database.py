@@ -197,7 +197,7 @@ class Database:
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             # Not with its cause, whose details quote the row that was refused.
-            raise _translated(error, connection, name) from None
+            raise _translate(error, connection, name) from None
         connection.prepared.add(name)
         if row and row[0] == RACED:
             raise Conflict
@@ -273,9 +273,9 @@ class Database:
             raise _NoSlot
         on_close = partial(self._slots.free, slot) if self._slots and slot is not None else None
         connection = connect(self._settings, deadline=give_up, on_close=on_close)
-        # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
-        told = connection.get_parameter_status
-        connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        # Since PostgreSQL 14, servers report this by themselves; a pooler may not pass it on.
+        reported = connection.get_parameter_status
+        connection.is_read_only = "on" in (reported("in_hot_standby"), reported("default_transaction_read_only"))
         # The server takes connections again: those who wait in line may try, too.
         self._permits.restore()
         return connection
@@ -333,7 +333,7 @@ LONGEST_REASON = 500
 """Characters of the server's message that are logged. A trigger may raise one of any length."""
 
 
-def _translated(error: Exception, connection: Connection, name: str) -> Exception:
+def _translate(error: Exception, connection: Connection, name: str) -> Exception:
     """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing.
 
     The classes are those of Postgres' manual, appendix A.

@@ -1,4 +1,4 @@
-"""The MCP server: tells which tools there are, and answers calls; whatever goes wrong is said in a sentence."""
+"""The MCP server: lists the tools and answers calls. Every error is a sentence for the agent."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ from taskapi.deadline import deadline
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, OutcomeUnknown, TaskNotFound
 from taskapi.mcp.tools import TOOLS, Entry
 from taskapi.repository import Repository
-from taskapi.schemas import KEY_RULE, LONGEST_NAME, MOST_ERRORS
+from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS
 from taskapi.settings import Settings
 
 log = logging.getLogger("taskapi.mcp")
@@ -32,13 +32,13 @@ INSTRUCTIONS = (
 
 
 def create_server(repository: Repository, *, request_deadline: float = Settings.request_deadline) -> Server[Any]:
-    """Make the server; its tools work on `repository`, whose waiting they do in threads.
+    """Make the server. Its tools call `repository` in threads.
 
-    A call has `request_deadline` seconds, the wait for a thread included.
+    A call has `request_deadline` seconds, including the wait for a thread.
     """
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.told for tool in TOOLS.values()])
+        return types.ListToolsResult(tools=[tool.definition for tool in TOOLS.values()])
 
     async def call_tool(_: Any, call: types.CallToolRequestParams) -> types.CallToolResult:
         tool = TOOLS.get(call.name)
@@ -60,24 +60,24 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
         version=__version__,
         title="Tasks",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: TOOLS[name].told.input_schema if name in TOOLS else None,
+        get_tool_input_schema=lambda name: TOOLS[name].definition.input_schema if name in TOOLS else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
 
 
 def _failed(error: Exception, tool: Entry, *, has_key: bool) -> types.CallToolResult:
-    """The result that tells an agent what is wrong, and what to do next."""
+    """The result that tells an agent what went wrong and what to do next."""
     text = types.TextContent(text=_printable(_sentence(error, tool, has_key=has_key)))
     return types.CallToolResult(content=[text], is_error=True)
 
 
 def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
-    writes = not (tool.told.annotations and tool.told.annotations.read_only_hint)
+    writes = not (tool.definition.annotations and tool.definition.annotations.read_only_hint)
     nothing = " Nothing was written." if writes else ""
     if isinstance(error, ValidationError):
-        faults = "; ".join(list(_faults(error.messages))[:MOST_ERRORS])
-        return f"{faults}.{nothing} Correct this, and call {tool.told.name} again."
+        faults = "; ".join(list(_faults(error.messages))[:MAX_ERRORS])
+        return f"{faults}.{nothing} Correct this, and call {tool.definition.name} again."
     if isinstance(error, TaskNotFound):
         return (
             f"{error}{nothing} list_tasks finds the tasks that exist; task_history with the task_id tells whether"
@@ -93,13 +93,13 @@ def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
         )
         return f"The connection to the database was lost before it answered. {again}"
     if isinstance(error, DatabaseUnavailable):
-        return f"{error} Call {tool.told.name} again in {error.retry_after} s; if this goes on, tell the user."
-    log.error("%s failed", tool.told.name, exc_info=error)
-    return f"{tool.told.name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
+        return f"{error} Call {tool.definition.name} again in {error.retry_after} s; if this goes on, tell the user."
+    log.error("%s failed", tool.definition.name, exc_info=error)
+    return f"{tool.definition.name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
 
 
 def _faults(messages: Any, place: str = "") -> Iterator[str]:
-    """`place: message` for each of marshmallow's, which are nested as the arguments are."""
+    """`place: message` for each of marshmallow's messages, which nest like the arguments."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             if name == "_schema":
@@ -113,5 +113,5 @@ def _faults(messages: Any, place: str = "") -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """What came in may stand in a sentence, lone surrogates and all."""
+    """Make a client's text safe to quote in a sentence: lone surrogates become `?`."""
     return text.encode("utf-8", "replace").decode()

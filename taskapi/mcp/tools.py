@@ -1,4 +1,4 @@
-"""The tools: what each is called, takes, gives and does. A function's docstring is what agents read about it."""
+"""The tools: names, arguments, results and what they do. Agents read each function's docstring."""
 
 import inspect
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from taskapi.repository import Repository, Written
 Run = Callable[..., dict[str, Any]]
 
 RECENT = 10
-"""Entries of its history that a task comes with."""
+"""How many history entries `get_task` returns."""
 
 WRITTEN = record({"tasks": array(LINE)}, {"replayed": TRUE})
 CHANGED = record({"tasks": array(LINE), "unchanged": array(STRING)}, {"replayed": TRUE})
@@ -27,9 +27,9 @@ STATES = {"open": False, "completed": True, "all": None}
 
 @dataclass(frozen=True)
 class Entry:
-    """One tool: what clients are told about it, what checks its arguments, and what it does."""
+    """One tool: the definition that clients see, the schema of its arguments, and the function that runs it."""
 
-    told: Tool
+    definition: Tool
     arguments: Schema
     run: Run
 
@@ -38,26 +38,26 @@ TOOLS: dict[str, Entry] = {}
 
 
 def tool(
-    takes: Schema, gives: dict[str, Any], *, writes: bool = False, destroys: bool = False, repeatable: bool = True
+    arguments: Schema, result: dict[str, Any], *, writes: bool = False, destroys: bool = False, repeatable: bool = True
 ) -> Callable[[Run], Run]:
     """Register a function as a tool.
 
-    `writes`: it may change tasks; `destroys`: it may end in less than there was, of tasks or of their text;
-    `repeatable`: the same call again changes nothing more.
+    `writes`: it may change tasks. `destroys`: it may remove tasks or text. `repeatable`: the same call again changes
+    nothing more.
     """
     hints = ToolAnnotations(
         read_only_hint=not writes, destructive_hint=destroys, idempotent_hint=repeatable, open_world_hint=False
     )
 
     def register(run: Run) -> Run:
-        told = Tool(
+        definition = Tool(
             name=run.__name__,
             description=inspect.getdoc(run),
-            input_schema=json_schema(takes),
-            output_schema=gives,
+            input_schema=json_schema(arguments),
+            output_schema=result,
             annotations=hints,
         )
-        TOOLS[run.__name__] = Entry(told, takes, run)
+        TOOLS[run.__name__] = Entry(definition, arguments, run)
         return run
 
     return register
@@ -78,7 +78,7 @@ def list_tasks(
     """List tasks in short: open ones first, then the newest first. `about` begins the description, `completed` is a
     date. Texts that end in … are cut, the more the higher the limit; get_task has them whole.
     """
-    # One more than asked for tells whether there is another page.
+    # Ask for one more than the limit, to know whether there is another page.
     page = repository.list_tasks_page(
         is_completed=STATES[state], text=text, after=cursor, limit=limit + 1, excerpt=compact.excerpt(limit)
     )
@@ -145,7 +145,7 @@ def weekly_stats(repository: Repository) -> dict[str, Any]:
 def _set_completed(
     repository: Repository, task_ids: list[UUID], is_completed: bool, operation_id: str | None
 ) -> dict[str, Any]:
-    """Also for a replay: the entries of the operation name the tasks that changed, and the call names all."""
+    """Works for a replay, too: the operation's entries name the tasks that changed, and the call names all of them."""
     written = repository.set_tasks_completed(task_ids=task_ids, is_completed=is_completed, idempotency_key=operation_id)
     answer = _lines(written)
     changed = {task["id"] for task in answer["tasks"]}

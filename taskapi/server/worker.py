@@ -22,7 +22,7 @@ from taskapi.server.logger import without_quotes
 from taskapi.server.waits import Waits
 from taskapi.settings import Settings
 
-MOST_SKIPPED = 64 * 1024
+MAX_SKIPPED = 64 * 1024
 """Bytes of a body that are read for nothing, so that its connection can be used again."""
 
 M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 1024 * 1024
@@ -124,7 +124,7 @@ class Response(gunicorn.http.wsgi.Response):
         """Whether the connection ends with this answer: also where too much of the request's body is left unread."""
         body = self.req.body
         if isinstance(body.reader, LengthReader):
-            is_left = body.reader.length > MOST_SKIPPED
+            is_left = body.reader.length > MAX_SKIPPED
         else:
             is_left = body.reader.parser is not None
         return bool(is_left or body.failed or super().should_close())
