@@ -28,7 +28,7 @@ MAX_ITEMS = MAX_PAGE_SIZE
 """Tasks that one call may write or list."""
 
 PAGE = 20
-"""Tasks or entries on a page, unless the call says how many."""
+"""The default number of tasks or entries on a page."""
 
 LONGEST_NUMBER = 20
 """Digits of a number that may stand for a string."""
@@ -71,9 +71,9 @@ class TaskId(Identifier):
 
 
 class OperationId(fields.String):
-    """The contract's Idempotency-Key, as an argument. Some clients make a number of one that is all digits."""
+    """The contract's Idempotency-Key, as an argument. Some clients send an all-digit key as a number."""
 
-    TOLD = {"description": "New for each operation; its retry writes once.", "maxLength": LONGEST_KEY}
+    METADATA = {"description": "New for each operation; its retry writes once.", "maxLength": LONGEST_KEY}
 
     default_error_messages = {
         **PRESENT,
@@ -160,7 +160,7 @@ class CreateTasks(Lenient):
     """New tasks."""
 
     tasks = _list(fields.Nested(NewTask, error_messages=PRESENT))
-    operation_id = OperationId(metadata=OperationId.TOLD)
+    operation_id = OperationId(metadata=OperationId.METADATA)
 
 
 class ListTasks(Lenient):
@@ -188,7 +188,7 @@ class UpdateTask(Lenient):
     title = Text(longest=TITLE_LENGTH, blank=False)
     description = Text(longest=DESCRIPTION_LENGTH)
     clear_description = Flag(load_default=False, metadata={"description": "Remove it."})
-    operation_id = OperationId(metadata=OperationId.TOLD)
+    operation_id = OperationId(metadata=OperationId.METADATA)
 
     @validates_schema(skip_on_field_errors=True)
     def _at_least_one(self, call: dict[str, Any], **_: Any) -> None:
@@ -206,7 +206,7 @@ class ManyTasks(Lenient):
     """Tasks by their ids; one that is repeated counts once."""
 
     task_ids = _list(TaskId())
-    operation_id = OperationId(metadata=OperationId.TOLD)
+    operation_id = OperationId(metadata=OperationId.METADATA)
 
     @post_load
     def _once(self, call: dict[str, Any], **_: Any) -> dict[str, Any]:

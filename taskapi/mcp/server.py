@@ -1,4 +1,4 @@
-"""The MCP server: tells which tools there are, and answers calls; whatever goes wrong is said in a sentence."""
+"""The MCP server: lists the tools and answers calls. Every error is a sentence for the agent."""
 
 import logging
 import time
@@ -32,9 +32,9 @@ INSTRUCTIONS = (
 
 
 def create_server(repository: Repository, *, request_deadline: float = Settings.request_deadline) -> Server[Any]:
-    """Make the server; its tools work on `repository`, whose waiting they do in threads.
+    """Make the server. Its tools call `repository` in threads.
 
-    A call has `request_deadline` seconds, the wait for a thread included.
+    A call has `request_deadline` seconds, including the wait for a thread.
     """
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
@@ -67,7 +67,7 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
 
 
 def _failed(error: Exception, tool: Entry, *, has_key: bool) -> types.CallToolResult:
-    """The result that tells an agent what is wrong, and what to do next."""
+    """The result that tells an agent what went wrong and what to do next."""
     text = types.TextContent(text=_printable(_sentence(error, tool, has_key=has_key)))
     return types.CallToolResult(content=[text], is_error=True)
 
@@ -100,7 +100,7 @@ def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
 
 
 def _faults(messages: Any, place: str = "") -> Iterator[str]:
-    """`place: message` for each of marshmallow's, which are nested as the arguments are."""
+    """`place: message` for each of marshmallow's messages, which nest like the arguments."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
             if name == "_schema":
@@ -114,5 +114,5 @@ def _faults(messages: Any, place: str = "") -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """What came in may stand in a sentence, lone surrogates and all."""
+    """Make a client's text safe to quote in a sentence: lone surrogates become `?`."""
     return text.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""The tools: what each is called, takes, gives and does. A function's docstring is what agents read about it."""
+"""The tools: names, arguments, results and what they do. Agents read each function's docstring."""
 
 import inspect
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from taskapi.repository import Repository, Written
 Run = Callable[..., dict[str, Any]]
 
 RECENT = 10
-"""Entries of its history that a task comes with."""
+"""How many history entries `get_task` returns."""
 
 WRITTEN = record({"tasks": array(LINE)}, {"replayed": TRUE})
 CHANGED = record({"tasks": array(LINE), "unchanged": array(STRING)}, {"replayed": TRUE})
@@ -79,7 +79,7 @@ def list_tasks(
     """List tasks in short: open ones first, then the newest first. `about` begins the description, `completed` is a
     date. Texts that end in … are cut, the more the higher the limit; get_task has them whole.
     """
-    # One more than asked for tells whether there is another page.
+    # Ask for one more than the limit, to know whether there is another page.
     page = repository.list_tasks_page(
         is_completed=STATES[state], text=text, after=cursor, limit=limit + 1, excerpt=compact.excerpt(limit)
     )
@@ -146,7 +146,7 @@ def weekly_stats(repository: Repository) -> dict[str, Any]:
 def _set_completed(
     repository: Repository, task_ids: list[UUID], is_completed: bool, operation_id: str | None
 ) -> dict[str, Any]:
-    """Also for a replay: the entries of the operation name the tasks that changed, and the call names all."""
+    """Works for a replay, too: the operation's entries name the tasks that changed, and the call names all of them."""
     written = repository.set_tasks_completed(task_ids=task_ids, is_completed=is_completed, idempotency_key=operation_id)
     answer = _lines(written)
     changed = {task["id"] for task in answer["tasks"]}

@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[Any], Any]] = {"json": parsing.body, "query": parsi
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Views whose arguments are checked here, and which answer with a ready Response."""
+    """Views that get checked arguments and return a ready Response."""
 
     def __init__(self, name: str, import_name: str, **options: Any) -> None:
         super().__init__(name, import_name, **options)
@@ -28,7 +28,7 @@ class Blueprint(flask_smorest.Blueprint):
 
     @property
     def repository(self) -> Repository:
-        """The repository of the application that is answering."""
+        """The repository of the current application."""
         return cast(Repository, current_app.extensions["taskapi"])
 
     def arguments(self, schema: Schema, *, location: str = "json", **options: Any) -> Callable[[View], View]:
@@ -41,7 +41,7 @@ class Blueprint(flask_smorest.Blueprint):
             def wrapper(*arguments: Any, **parameters: Any) -> Any:
                 return view(*arguments, read(schema), **parameters)
 
-            # For _refuse_query() here, and for taskapi.web.body.
+            # Read by _refuse_query() below and by taskapi.web.body.
             setattr(wrapper, f"_takes_{location}", True)
             return cast(View, _documented(wrapper, document(view)))
 
@@ -57,7 +57,7 @@ class Blueprint(flask_smorest.Blueprint):
         return cast(View, _documented(wrapper, super().arguments(IdempotencyKeySchema, location="headers")(view)))
 
     def conditional(self, view: View) -> View:
-        """Check If-Match and If-None-Match when all else has been, right before the view, and document the 412."""
+        """Check If-Match and If-None-Match last, right before the view, and document the 412."""
 
         @wraps(view)
         def wrapper(*arguments: Any, **parameters: Any) -> Any:
@@ -77,7 +77,7 @@ class Blueprint(flask_smorest.Blueprint):
         needs_database: bool = True,
         **options: Any,
     ) -> Callable[[View], View]:
-        """Document what the view answers: its success with an example, and each of its errors.
+        """Document the view's answers: its success with an example, and each of its errors.
 
         `needs_database`: it may also answer 503.
         """
@@ -94,13 +94,13 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 def _documented(view: Callable[..., Any], decorated: Callable[..., Any]) -> Any:
-    """The view, with the documentation that flask-smorest's decorator made, but without its layer around the call."""
+    """The view with the documentation from flask-smorest's decorator, but without the decorator's wrapper."""
     view._apidoc = decorated._apidoc  # type: ignore[attr-defined]
     return view
 
 
 def _refuse_query() -> None:
-    """Unknown parameters are refused, never ignored: a view that takes none refuses them all."""
+    """Refuse unknown parameters instead of ignoring them: a view without parameters refuses all of them."""
     if request.query_string and not getattr(current_app.view_functions[request.endpoint or ""], "_takes_query", False):
         names = "; ".join(f"{name[:LONGEST_NAME]}: {UNKNOWN}" for name in list(request.args)[:MAX_ERRORS])
         raise UnprocessableEntity(names or f"query: {UNKNOWN}")

@@ -54,10 +54,10 @@ def refused(folder: Path, **environment: str) -> str:
 
 
 def said(line: str) -> str:
-    """The message of a line of the log, which is JSON in production; "" for what is told at the level INFO."""
+    """The message of a line of the log, which is JSON in production; "" for a line of the level INFO."""
     if line.startswith("{"):
-        told = json.loads(line)
-        return "" if told["level"] == "INFO" else str(told["message"])
+        entry = json.loads(line)
+        return "" if entry["level"] == "INFO" else str(entry["message"])
     return "" if re.match(r"\d\d:\d\d:\d\d INFO ", line) else line
 
 

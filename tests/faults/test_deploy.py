@@ -58,15 +58,15 @@ def end_one_worker(service: Any) -> None:
     """TERM to one worker; return when it is gone and another one has taken its place."""
     before = service.workers()
     victim = random.choice(before)
-    told = 0.0
+    signalled = 0.0
 
     def replaced() -> bool:
-        nonlocal told
+        nonlocal signalled
         now = service.workers()
-        if victim in now and time.monotonic() > told + 1:
-            # More than once: gunicorn's newborn workers do not hear it.
+        if victim in now and time.monotonic() > signalled + 1:
+            # More than once: a gunicorn worker that has just started does not hear it.
             os.kill(victim, signal.SIGTERM)
-            told = time.monotonic()
+            signalled = time.monotonic()
         return victim not in now and len(now) == len(before)
 
     wait_until(replaced, f"another worker is there:\n{service.log}", seconds=60)

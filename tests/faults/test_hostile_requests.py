@@ -91,9 +91,9 @@ def test_each_is_answered_and_writes_nothing(start_service: Any, figure: Callabl
         assert not wrong, "\n".join([f"{len(wrong)} of {len(CORPUS)}", *wrong])
         assert_replay_equals_tasks(sql)
     assert "Traceback" not in service.log
-    told = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
+    counts = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
     figure(
-        f"{len(CORPUS):,} hostile requests: {told}, {len(SILENT)} that are no HTTP without an answer; nothing written"
+        f"{len(CORPUS):,} hostile requests: {counts}, {len(SILENT)} that are not HTTP without an answer; nothing written"
     )
 
 

@@ -45,14 +45,14 @@ def test_nobody_reads_the_log(start_service: Any, pipe: tuple[int, int]) -> None
         assert b"POST /api" not in drained(reading)
 
         data_of(client.get("/tasks"))
-        told = bytearray()
+        logged = bytearray()
 
         def tells_of_the_read() -> bool:
-            told.extend(drained(reading))
-            return b"GET /api" in told
+            logged.extend(drained(reading))
+            return b"GET /api" in logged
 
         wait_until(tells_of_the_read, "the log goes on")
-        assert b"20 log lines could not be written" in told
+        assert b"20 log lines could not be written" in logged
 
         # Now there is no reader at all: neither the worker nor the master may mind, nor a new worker.
         os.close(reading)

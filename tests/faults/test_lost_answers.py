@@ -1,4 +1,4 @@
-"""A client that is told "nothing was written" can rely on it, however the runs of its write ended."""
+"""A client can rely on "nothing was written", however the runs of its write ended."""
 
 import threading
 from collections.abc import Callable
@@ -116,19 +116,19 @@ class Stage(Proxy):
 
 @dataclass
 class End:
-    """What was told at last, and how many entries the key has."""
+    """The final answer, and how many entries the key has."""
 
-    told: Written | TaskapiError
+    answer: Written | TaskapiError
     entries: int
 
 
 def play(url: str, number: int, first: str, second: str) -> Written | TaskapiError:
-    """What a client is told who creates a task with a key, and whose runs end like this."""
-    others, told = ThreadPoolExecutor(1), threading.Event()
+    """The answer to a client that creates a task with a key and whose runs end like this."""
+    others, answered = ThreadPoolExecutor(1), threading.Event()
 
     def keep_busy() -> None:
         database._permits.acquire(10)
-        told.wait()
+        answered.wait()
 
     def between() -> None:
         with Sql(url) as sql:
@@ -148,7 +148,7 @@ def play(url: str, number: int, first: str, second: str) -> Written | TaskapiErr
         except TaskapiError as error:
             return error
         finally:
-            told.set()
+            answered.set()
             database.drain()
 
 
@@ -173,19 +173,19 @@ def ends(module_database_url: str) -> dict[tuple[str, str], End]:
 def test_nothing_was_written_is_said_only_where_it_is_known(
     first: str, second: str, ends: dict[tuple[str, str], End]
 ) -> None:
-    told, entries = ends[first, second].told, ends[first, second].entries
+    answer, entries = ends[first, second].answer, ends[first, second].entries
     has_written = first in WROTE or second in {*WROTE, "well"}
     assert entries == has_written
     if second == "well":
-        assert isinstance(told, Written)
-        assert told.replayed == (first in LOST and first != "request cut")
+        assert isinstance(answer, Written)
+        assert answer.replayed == (first in LOST and first != "request cut")
     elif second == "defect":
-        assert NOTHING not in str(told)
+        assert NOTHING not in str(answer)
     elif {first, second} & {*LOST, "server ends"}:
-        assert type(told) is OutcomeUnknown
+        assert type(answer) is OutcomeUnknown
     else:
-        assert isinstance(told, DatabaseUnavailable)
-        assert NOTHING in str(told)
+        assert isinstance(answer, DatabaseUnavailable)
+        assert NOTHING in str(answer)
 
 
 def test_a_read_whose_answer_is_lost_has_written_nothing(database_url: str) -> None:

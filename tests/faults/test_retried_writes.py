@@ -73,7 +73,7 @@ class Author:
         self._tasks: dict[int, tuple[str, int]] = {}
 
     def next(self, client: int) -> Write:
-        """The write that follows what this client has been told."""
+        """The next write after the answers that this client has received."""
         task_id, done = self._tasks.get(client, ("", 0))
         number, action = next(self._numbers), PLAN[done]
         method, path, body = {
@@ -108,8 +108,8 @@ class Author:
         for write in self.writes:
             action, snapshot = entries[write.key]
             assert action == write.action
-            told = {(answer.status, answer.body, answer.headers["Location"]) for answer in write.answers}
-            assert len(told) == 1, f"different answers: {write}"
+            answers = {(answer.status, answer.body, answer.headers["Location"]) for answer in write.answers}
+            assert len(answers) == 1, f"different answers: {write}"
             first, last = write.answers[0], write.answers[-1]
             assert first.status == (201 if action == "CREATED" else 200)
             assert first.envelope["popup"] == POPUPS[action]

@@ -53,10 +53,10 @@ def database_url(server: DurableServer) -> str:
 
 @dataclass
 class Client:
-    """Asks with a token and a key, and keeps everything it is told."""
+    """Asks with a token and a key, and keeps everything it receives."""
 
     service: Service
-    told: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._client = self.service.client(base_url=f"{self.service.url}/api/v1")
@@ -64,7 +64,7 @@ class Client:
     def ask(self, method: str, path: str, token: str = TOKENS[0], **options: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", **options.pop("headers", {})}
         answer = self._client.request(method, path, headers=headers, **options)
-        self.told += [answer.text, *answer.headers.values()]
+        self.received += [answer.text, *answer.headers.values()]
         return answer
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Client:
 
     def everything(self, status: int | None = None) -> None:
         """Each kind of request; all of them have this status, where one is given."""
-        key = {"Idempotency-Key": f"{KEY} {len(self.told)}"}
+        key = {"Idempotency-Key": f"{KEY} {len(self.received)}"}
         answers = [
             self.ask("GET", "/history"),
             self.ask("GET", "/health/ready", TOKENS[1]),
@@ -115,9 +115,9 @@ def test_while_it_runs(
             for broken in (f"{value}\x00", f"{value}\x01", f"{value}\r{value}", value * 500):
                 answer = raw.send(service.port, raw.request("GET", "/api/v1/tasks", {name: broken}))
                 assert 400 <= answer.status_code < 500
-                client.told.append(answer.text)
+                client.received.append(answer.text)
             answer = raw.send(service.port, raw.request("GET", "/api/v1/tasks", {f"{name}: {value}\r\n{value}": "x"}))
-            client.told.append(answer.text)
+            client.received.append(answer.text)
 
         # What no constraint of ours says: for the service a defect, whose log must help, and tell nobody's text.
         sql.execute(f"ALTER TABLE task_history ADD CONSTRAINT another CHECK (description NOT LIKE '%%{TITLE}%%')")
@@ -144,9 +144,9 @@ def test_while_it_runs(
     client.close()
     assert service.stop() == 0
     assert_kept(service.log)
-    assert_kept("\n".join(client.told))
+    assert_kept("\n".join(client.received))
     lines = len(service.log.splitlines())
-    figure(f"{len(SECRETS)} secrets, {lines} lines of log at {level}, {len(client.told)} texts of answers: none")
+    figure(f"{len(SECRETS)} secrets, {lines} lines of log at {level}, {len(client.received)} texts of answers: none")
 
 
 FAULTS: dict[str, tuple[Callable[[str], str], str]] = {

@@ -19,9 +19,9 @@ PAGE = (ROOT / "docs/mcp.md").read_text()
 def test_the_table_has_every_tool_and_every_argument() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", PAGE.split("## The tools")[1], re.MULTILINE)
     assert [name for name, _ in rows] == list(TOOLS)
-    for name, takes in rows:
+    for name, arguments in rows:
         for argument in set(TOOLS[name].arguments.fields) - {"operation_id"}:
-            assert f"`{argument}`" in takes
+            assert f"`{argument}`" in arguments
 
 
 @pytest.mark.parametrize("page", ["docs/mcp.md", "README.md"])

@@ -22,11 +22,11 @@ def count_tokens() -> Callable[[str], int]:
     return counter
 
 
-def test_every_tool_is_told_in_full(agent: Agent) -> None:
-    told = {tool.name: tool for tool in agent.tools()}
-    assert set(told) == set(TOOLS)
-    assert len(told) <= 10
-    for tool in told.values():
+def test_every_tool_is_described_in_full(agent: Agent) -> None:
+    tools = {tool.name: tool for tool in agent.tools()}
+    assert set(tools) == set(TOOLS)
+    assert len(tools) <= 10
+    for tool in tools.values():
         assert tool.description
         assert tool.input_schema["additionalProperties"] is False
         assert tool.output_schema["type"] == "object"
@@ -264,16 +264,16 @@ def test_annotations_are_true(agent: Agent, module_sql: Sql) -> None:
         "update_task": {"task_id": a, "title": "z", "clear_description": True},
         "delete_tasks": {"task_ids": [a, b]},
     }
-    told = {tool.name: tool.annotations for tool in agent.tools()}
-    assert set(calls) == set(told)
+    hints = {tool.name: tool.annotations for tool in agent.tools()}
+    assert set(calls) == set(hints)
     for tool, arguments in calls.items():
         before, texts = state(module_sql), text(module_sql)
         agent.answer(tool, **arguments)
         after = state(module_sql)
-        assert (after == before) == told[tool].read_only_hint, f"{tool}: read-only"
-        assert (not texts <= text(module_sql)) == told[tool].destructive_hint, f"{tool}: destructive"
+        assert (after == before) == hints[tool].read_only_hint, f"{tool}: read-only"
+        assert (not texts <= text(module_sql)) == hints[tool].destructive_hint, f"{tool}: destructive"
         agent.call(tool, **arguments)
-        assert (state(module_sql) == after) == told[tool].idempotent_hint, f"{tool}: idempotent"
+        assert (state(module_sql) == after) == hints[tool].idempotent_hint, f"{tool}: idempotent"
 
 
 def test_task_text_is_data(agent: Agent) -> None:
@@ -282,9 +282,9 @@ def test_task_text_is_data(agent: Agent) -> None:
 
 
 def test_descriptions_cost_few_tokens(agent: Agent, count_tokens: Callable[[str], int]) -> None:
-    """All that is told about the tools, schemas and annotations included, by GPT-2's tokenizer, which counts many."""
-    told = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in agent.tools()]
-    assert count_tokens("".join(told)) < 2500
+    """The tools with their schemas and annotations, by GPT-2's tokenizer, which counts more than newer ones."""
+    definitions = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in agent.tools()]
+    assert count_tokens("".join(definitions)) < 2500
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ def test_no_update_of_many_writers_is_lost(database_url: str, new_repository: Ne
         answers = list(threads.map(write, range(400)))
     assert_replay_equals_tasks(sql)
     assert sql.value("SELECT version FROM tasks") == 401
-    # Each writer was told of its own change, and of the moment that is its entry's.
-    told = {(answer["title"], answer["updated_at"]) for answer in answers}
-    assert told == {
+    # Each answer has the writer's own change and the time of its entry.
+    answered = {(answer["title"], answer["updated_at"]) for answer in answers}
+    assert answered == {
         (snapshot["title"], snapshot["updated_at"])
         for (snapshot,) in sql.rows("SELECT snapshot FROM task_history WHERE version > 1")
     }
