@@ -92,9 +92,7 @@ def test_each_is_answered_and_writes_nothing(start_service: Any, figure: Callabl
         assert_replay_equals_tasks(sql)
     assert "Traceback" not in service.log
     counts = ", ".join(f"{number} x {status}" for status, number in sorted(statuses.items()))
-    figure(
-        f"{len(CORPUS):,} hostile requests: {counts}, {len(SILENT)} that are not HTTP without an answer; nothing written"
-    )
+    figure(f"{len(CORPUS):,} hostile requests: {counts}, {len(SILENT)} not HTTP and without an answer; nothing written")
 
 
 def test_those_that_chance_makes_of_them(
