@@ -60,6 +60,8 @@ timeout = 60
 # No header of a request says where the application is, or by which scheme it was reached, whoever sends it.
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
+# So nobody's address needs to be looked at: there is nothing that it would be trusted with.
+forwarded_allow_ips = "*"
 
 # Code is loaded by each worker, so that a reload (HUP) brings the new one.
 preload_app = False

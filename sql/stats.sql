@@ -72,14 +72,18 @@ quarters AS MATERIALIZED (
       AND quarter < (SELECT next_starts FROM week)
 )
 SELECT
-    json_build_object(
-        'tasks_created_this_week', quarters.created + figures.created,
-        'tasks_completed_this_week', quarters.completed + figures.completed,
-        'total_completed', counted.complete + figures.complete,
-        'total_incomplete', counted.tasks + figures.tasks - counted.complete - figures.complete,
-        'total_tasks', counted.tasks + figures.tasks,
-        'week_start', week.week_start,
-        'week_end', week.week_end
-    )::text AS stats,
+    (
+        SELECT row_to_json(stats)::text
+        FROM (
+            SELECT
+                quarters.created + figures.created AS tasks_created_this_week,
+                quarters.completed + figures.completed AS tasks_completed_this_week,
+                counted.complete + figures.complete AS total_completed,
+                counted.tasks + figures.tasks - counted.complete - figures.complete AS total_incomplete,
+                counted.tasks + figures.tasks AS total_tasks,
+                week.week_start,
+                week.week_end
+        ) AS stats
+    ) AS stats,
     (SELECT count(*) FROM entries) AS uncounted
 FROM week, counted, figures, quarters;

@@ -21,7 +21,7 @@ def host_name(text: str) -> str:
 def origin(text: str) -> str:
     """An origin as browsers send it (RFC 6454, section 6.1): in lower case, without a slash or a default port.
 
-    Raises ValueError where it is none, or more than one, such as with a path or a wildcard.
+    Raises ValueError if it is not exactly one origin, for instance with a path or a wildcard.
     """
     match = ORIGIN.fullmatch(text)
     if not match:

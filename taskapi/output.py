@@ -18,7 +18,7 @@ AGAIN = "/proc/self/fd/{}"
 """Where a descriptor's file can be opened once more (Linux)."""
 
 LOOK_INTERVAL = 1.0
-"""Seconds between two looks at where the descriptor leads: a look costs more than a line."""
+"""Seconds before it checks again where the descriptor leads: a check costs more than a line."""
 
 SET_PIPE_SIZE = 1031
 """Linux' F_SETPIPE_SZ."""

@@ -49,7 +49,7 @@ UNKNOWN = "is not known here"
 LONGEST_NAME = 60
 """Characters of a name that an error repeats."""
 
-MOST_ERRORS = 10
+MAX_ERRORS = 10
 """Faults that an error names."""
 
 

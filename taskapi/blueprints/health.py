@@ -19,7 +19,7 @@ HEAD = head()
 
 
 @health.get("")
-@health.answers(200, HealthAnswerSchema, example=examples.success(HEALTHY), alone=True)
+@health.answers(200, HealthAnswerSchema, example=examples.success(HEALTHY), needs_database=False)
 def get_health() -> Response:
     """Tell that the service is up
 

@@ -23,7 +23,8 @@ def list_history(selection: dict[str, Any]) -> Response:
     """
     total_count, items = history.repository.list_history(**selection)
     # Not orjson: a page number may be of any size.
-    pagination = json.dumps(_pagination(total_count, selection["limit"], selection["offset"])).encode()
+    figures = _pagination(total_count, selection["limit"], selection["offset"])
+    pagination = json.dumps(figures, separators=(",", ":")).encode()
     return success(b'{"items":%s,"pagination":%s}' % (items, pagination))
 
 

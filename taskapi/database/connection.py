@@ -23,11 +23,16 @@ LET_GO = 120.0
 take a new one than stay without."""
 
 
+Wait = Callable[[bool, float], bool]
+"""Waits until a socket can be read (or written: True) or a time.monotonic() has come; returns whether it can."""
+
+
 class Connection(ext.connection):
     """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
 
-    `deadline` is a time.monotonic() in seconds. `before` is the SQL that goes before each statement behind a pooler.
-    `on_close`, if it is set, runs once: when the server has let the connection go, or after LET_GO seconds.
+    `deadline` is a time.monotonic() in seconds, and `wait` is how it waits, once it is open. `before` is the SQL that
+    goes before each statement behind a pooler. `on_close`, if it is set, runs once: when the server has let the
+    connection go, or after LET_GO seconds.
     `is_read_only` says whether the server took no writes when the connection was opened.
     """
 
@@ -35,6 +40,7 @@ class Connection(ext.connection):
 
     def __init__(self, dsn: str, async_: int = 0, *, deadline: float) -> None:
         self.deadline = deadline
+        self.wait: Wait | None = None
         self.prepared: set[str] = set()
         self.behind_pooler = False
         self.before = ""
@@ -103,31 +109,43 @@ def _has_ended(ending: socket.socket, timeout: float) -> bool:
         return True
 
 
-def poll_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
-    """Wait up to `timeout` seconds (None: for ever) until the socket can be read, or written; return whether it can."""
+def poll_socket(descriptor: int) -> Wait:
+    """Waits that stop the whole thread."""
     poller = select.poll()
-    poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
-    return bool(poller.poll(None if timeout is None else timeout * 1000))
+
+    def wait(writing: bool, deadline: float) -> bool:
+        poller.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+        return bool(poller.poll(None if deadline == math.inf else max(0.0, deadline - time.monotonic()) * 1000))
+
+    return wait
 
 
-wait_for_socket = poll_socket
-"""How this process waits. A gevent worker puts its own way here."""
+def wait_by(waits: Callable[[int], Wait]) -> None:
+    """From now on all connections of this process wait by what `waits` gives for their descriptors.
+
+    psycopg2 has one way for each process, so that it is who starts a process of greenlets who calls this, before
+    connect() takes poll_socket.
+    """
+    ext.set_wait_callback(partial(_wait, waits))
 
 
-def _wait(connection: Connection) -> None:
+def _wait(waits: Callable[[int], Wait], connection: Connection) -> None:
     """psycopg2's wait callback: return when the answer is there, raise DeadlinePassed when it is late.
 
     The sockets' own timeouts do not do this: a stopped server keeps its TCP connection alive.
     """
     # The callback is the whole process's: the connections of others, such as a migration's, have no deadline.
-    deadline: float | None = getattr(connection, "deadline", None)
+    deadline: float = getattr(connection, "deadline", math.inf)
+    wait: Wait | None = getattr(connection, "wait", None)
     while (state := connection.poll()) != ext.POLL_OK:
-        timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait_for_socket(connection.fileno(), state == ext.POLL_WRITE, timeout):
+        if not (wait or waits(connection.fileno()))(state == ext.POLL_WRITE, deadline):
             if isinstance(connection, Connection):
                 connection.give_up()
             # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
             raise DeadlinePassed("the server did not answer in time")
+    if wait is None and isinstance(connection, Connection):
+        # It is open. Until now, libpq may have changed the socket.
+        connection.wait = waits(connection.fileno())
 
 
 def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] | None = None) -> Connection:
@@ -137,7 +155,8 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
 
     Raises psycopg2.OperationalError, which says why of each server that was tried; then, too, `on_close` has run.
     """
-    ext.set_wait_callback(_wait)
+    if ext.get_wait_callback() is None:
+        wait_by(poll_socket)
     try:
         connection = servers.first(libpq_url(settings), deadline, partial(_open, settings))
         connection.deadline = deadline

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg2
 from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
-from sqlalchemy.pool import ConnectionPoolEntry, Pool, PoolProxiedConnection, QueuePool
+from sqlalchemy.pool import PoolProxiedConnection
 
 from taskapi.database import queries
 from taskapi.database.connection import Connection, connect, limits
@@ -20,6 +20,7 @@ from taskapi.database.database_url import libpq_url, without_password
 from taskapi.database.semaphore import FairSemaphore
 from taskapi.database.servers import DeadlinePassed
 from taskapi.database.slots import Slots
+from taskapi.database.stack import Stack
 from taskapi.deadline import deadline, seconds_spent
 from taskapi.errors import (
     Conflict,
@@ -82,12 +83,8 @@ class Database:
         self._draining = False
         self._replacing = threading.Lock()
         self._replaced = -math.inf
-        self._pool: Pool = _Pool(
+        self._pool = Stack(
             self._open,
-            pool_size=settings.pool_size,
-            # The permits are the limit. The pool's own miscounts what is taken while dispose() waits for a close().
-            max_overflow=-1,
-            use_lifo=True,
             recycle=RECYCLE,
             # Each statement is a transaction of its own: there is never anything to roll back.
             reset_on_return=None,
@@ -173,7 +170,7 @@ class Database:
         finally:
             self._permits.release()
 
-    def _replace(self, pool: Pool) -> None:
+    def _replace(self, pool: Stack) -> None:
         """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
         that serves now. Those that were opened a moment ago stay a moment longer."""
         with self._replacing:
@@ -200,7 +197,7 @@ class Database:
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             # Not with its cause, whose details quote the row that was refused.
-            raise _translated(error, connection, name) from None
+            raise _translate(error, connection, name) from None
         connection.prepared.add(name)
         if row and row[0] == RACED:
             raise Conflict
@@ -209,8 +206,8 @@ class Database:
     def _text(self, name: str, connection: Connection, seconds: float) -> str:
         """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE.
 
-        Where less than the usual time is left, the server is told: it gives up before we do, and says that nothing was
-        written.
+        Where less than the usual time is left, the statement carries a shorter limit: the server gives up before we do,
+        and says that nothing was written.
         """
         statement = self._statements[name]
         limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
@@ -224,7 +221,7 @@ class Database:
         begin = "" if connection.prepared else "DEALLOCATE ALL; "
         return f"{limit}{begin}{statement.prepare}; {statement.execute}"
 
-    def _checkout(self) -> tuple[Pool, PoolProxiedConnection]:
+    def _checkout(self) -> tuple[Stack, PoolProxiedConnection]:
         """A permit, and a live connection of the pool: one that is there, or one that is opened.
 
         Where none can be opened, one request goes on trying, and the others wait in line for those that there are:
@@ -260,7 +257,7 @@ class Database:
         log.warning("cannot connect to the database: %s", without_password(failure, self._settings))
         raise ConnectFailed from failure
 
-    def _connected(self) -> tuple[Pool, PoolProxiedConnection]:
+    def _connected(self) -> tuple[Stack, PoolProxiedConnection]:
         pool = self._pool
         while True:
             pooled = pool.connect()
@@ -277,8 +274,8 @@ class Database:
         on_close = partial(self._slots.free, slot) if self._slots and slot is not None else None
         connection = connect(self._settings, deadline=give_up, on_close=on_close)
         # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
-        told = connection.get_parameter_status
-        connection.is_read_only = "on" in (told("in_hot_standby"), told("default_transaction_read_only"))
+        status = connection.get_parameter_status
+        connection.is_read_only = "on" in (status("in_hot_standby"), status("default_transaction_read_only"))
         # The server takes connections again: those who wait in line may try, too.
         self._permits.restore()
         return connection
@@ -289,7 +286,7 @@ class Database:
             time.sleep(CONNECT_RETRY)
             if self._slots and self._slots.is_called() and self._permits.acquire(CONNECT_RETRY):
                 try:
-                    if self._pool.checkedin():  # type: ignore[attr-defined]
+                    if self._pool.has_idle():
                         pooled = self._pool.connect()
                         pooled.invalidate()
                         pooled.close()
@@ -301,16 +298,6 @@ class Database:
                     # Nor is another one opened here in its place, before the other worker has tried.
                     if not self._permits.withhold(CONNECT_RETRY):
                         self._permits.release()
-
-
-class _Pool(QueuePool):
-    """A pool whose idle connections are all there: what is left of a closed one would hide them, being used last."""
-
-    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if record.dbapi_connection is None:
-            self._dec_overflow()
-        else:
-            super()._do_return_conn(record)
 
 
 class _NoSlot(Exception):
@@ -346,7 +333,7 @@ LONGEST_REASON = 500
 """Characters of the server's message that are logged. A trigger may raise one of any length."""
 
 
-def _translated(error: Exception, connection: Connection, name: str) -> Exception:
+def _translate(error: Exception, connection: Connection, name: str) -> Exception:
     """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing.
 
     The classes are those of Postgres' manual, appendix A.

@@ -34,13 +34,13 @@ class Statement:
 def load(folder: Path = SQL_FOLDER) -> Mapping[str, Statement]:
     """Read every statement of the folder's .sql files, by name.
 
-    Raises ValueError when a name stands twice, or a header's parameters are not those of its statement.
+    Raises ValueError when two statements have the same name, or a header's parameters are not its statement's.
     """
     statements: dict[str, Statement] = {}
     for path in sorted(folder.glob("*.sql")):
         for statement in _statements(path):
             if statement.name in statements:
-                raise ValueError(f"{path.name}: the name {statement.name} stands twice")
+                raise ValueError(f"{path.name}: the name {statement.name} is used twice")
             statements[statement.name] = statement
     return statements
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 POLL_INTERVAL = 0.02
-"""Seconds between two looks for a free slot: only a reload makes anybody wait."""
+"""Seconds before it looks for a free slot again. Only during a reload does anybody wait."""
 
 
 CALL = struct.Struct("d")

@@ -24,7 +24,7 @@ from taskapi.schemas import (
     is_idempotency_key,
 )
 
-MOST = MAX_PAGE_SIZE
+MAX_ITEMS = MAX_PAGE_SIZE
 """Tasks that one call may write or list."""
 
 PAGE = 20
@@ -133,7 +133,7 @@ def _list(field: fields.Field[Any]) -> fields.List[Any]:
     return fields.List(
         field,
         required=True,
-        validate=validate.Length(min=1, max=MOST, error="must have from {min} to {max} items"),
+        validate=validate.Length(min=1, max=MAX_ITEMS, error="must have from {min} to {max} items"),
         error_messages={**PRESENT, "invalid": "must be an array"},
     )
 
@@ -141,7 +141,7 @@ def _list(field: fields.Field[Any]) -> fields.List[Any]:
 def _limit() -> Count:
     return Count(
         load_default=PAGE,
-        validate=validate.Range(min=1, max=MOST, error="must be from {min} to {max}"),
+        validate=validate.Range(min=1, max=MAX_ITEMS, error="must be from {min} to {max}"),
     )
 
 

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 20.0
 """How long a connection may take for the head of its next request, from its start or from the last answer on."""
 
-MOST_WAITING = 500
+MAX_WAITING = 500
 """Connections without a request. With one more, the oldest of them is closed."""
 
 _numbers = count()
@@ -52,7 +52,7 @@ class Connection(H11Protocol):
         self._wait_no_more()
         # Not close(), which would wait for a client that reads nothing.
         self._waiting[self] = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > MAX_WAITING:
             # Not the one that has waited longest: those that are answered and wait anew would push out newcomers.
             min(self._waiting, key=lambda connection: connection._number).transport.abort()
 

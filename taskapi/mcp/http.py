@@ -24,7 +24,7 @@ log = logging.getLogger("taskapi.mcp")
 
 PATH = "/mcp"
 
-MOST_REQUESTS = 100
+MAX_REQUESTS = 100
 """Requests that are answered at once."""
 
 
@@ -65,7 +65,7 @@ class AccessMiddleware:
         if scope["method"] != "POST":
             # A GET would open a stream of events, and without sessions nothing ever comes on it.
             return PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})
-        if self._serving >= MOST_REQUESTS:
+        if self._serving >= MAX_REQUESTS:
             return PlainTextResponse("Too many requests at once; send this one again.", 503, {"Retry-After": "1"})
         return None
 

@@ -18,7 +18,7 @@ from taskapi.deadline import deadline
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, OutcomeUnknown, TaskNotFound
 from taskapi.mcp.tools import TOOLS, Entry
 from taskapi.repository import Repository
-from taskapi.schemas import KEY_RULE, LONGEST_NAME, MOST_ERRORS
+from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS
 from taskapi.settings import Settings
 
 log = logging.getLogger("taskapi.mcp")
@@ -38,7 +38,7 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
     """
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.told for tool in TOOLS.values()])
+        return types.ListToolsResult(tools=[tool.definition for tool in TOOLS.values()])
 
     async def call_tool(_: Any, call: types.CallToolRequestParams) -> types.CallToolResult:
         tool = TOOLS.get(call.name)
@@ -60,7 +60,7 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
         version=__version__,
         title="Tasks",
         instructions=INSTRUCTIONS,
-        get_tool_input_schema=lambda name: TOOLS[name].told.input_schema if name in TOOLS else None,
+        get_tool_input_schema=lambda name: TOOLS[name].definition.input_schema if name in TOOLS else None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
@@ -73,11 +73,12 @@ def _failed(error: Exception, tool: Entry, *, has_key: bool) -> types.CallToolRe
 
 
 def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
-    writes = not (tool.told.annotations and tool.told.annotations.read_only_hint)
+    name = tool.definition.name
+    writes = not (tool.definition.annotations and tool.definition.annotations.read_only_hint)
     nothing = " Nothing was written." if writes else ""
     if isinstance(error, ValidationError):
-        faults = "; ".join(list(_faults(error.messages))[:MOST_ERRORS])
-        return f"{faults}.{nothing} Correct this, and call {tool.told.name} again."
+        faults = "; ".join(list(_faults(error.messages))[:MAX_ERRORS])
+        return f"{faults}.{nothing} Correct this, and call {name} again."
     if isinstance(error, TaskNotFound):
         return (
             f"{error}{nothing} list_tasks finds the tasks that exist; task_history with the task_id tells whether"
@@ -93,9 +94,9 @@ def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
         )
         return f"The connection to the database was lost before it answered. {again}"
     if isinstance(error, DatabaseUnavailable):
-        return f"{error} Call {tool.told.name} again in {error.retry_after} s; if this goes on, tell the user."
-    log.error("%s failed", tool.told.name, exc_info=error)
-    return f"{tool.told.name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
+        return f"{error} Call {name} again in {error.retry_after} s; if this goes on, tell the user."
+    log.error("%s failed", name, exc_info=error)
+    return f"{name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
 
 
 def _faults(messages: Any, place: str = "") -> Iterator[str]:

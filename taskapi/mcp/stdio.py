@@ -43,7 +43,7 @@ class _Session:
     async def read(
         self, lines: Any, messages: ObjectSendStream[Item], answers: ObjectSendStream[SessionMessage]
     ) -> None:
-        """Pass messages on, and answer what is none: the SDK would leave its sender waiting."""
+        """Pass messages on. Answer lines that are not messages: the SDK would leave their sender waiting."""
         async with messages, answers:
             async for item in lines:
                 message = _second_reading(item) if isinstance(item, Exception) else item

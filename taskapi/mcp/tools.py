@@ -10,7 +10,8 @@ import orjson
 from marshmallow import Schema
 from mcp_types import Tool, ToolAnnotations
 
-from taskapi.mcp import arguments, compact
+from taskapi.mcp import arguments as schemas
+from taskapi.mcp import compact
 from taskapi.mcp.outputs import COUNT, ENTRY, LINE, STATISTICS, STRING, TASK, TRUE, array, json_schema, record
 from taskapi.repository import Repository, Written
 
@@ -27,9 +28,9 @@ STATES = {"open": False, "completed": True, "all": None}
 
 @dataclass(frozen=True)
 class Entry:
-    """One tool: what clients are told about it, what checks its arguments, and what it does."""
+    """One tool: its definition for clients, the schema that checks its arguments, and the function that runs."""
 
-    told: Tool
+    definition: Tool
     arguments: Schema
     run: Run
 
@@ -38,32 +39,32 @@ TOOLS: dict[str, Entry] = {}
 
 
 def tool(
-    takes: Schema, gives: dict[str, Any], *, writes: bool = False, destroys: bool = False, repeatable: bool = True
+    arguments: Schema, result: dict[str, Any], *, writes: bool = False, destroys: bool = False, repeatable: bool = True
 ) -> Callable[[Run], Run]:
     """Register a function as a tool.
 
-    `writes`: it may change tasks; `destroys`: it may end in less than there was, of tasks or of their text;
-    `repeatable`: the same call again changes nothing more.
+    `arguments` checks what comes in; `result` is the JSON Schema of the answer. `writes`: it may change tasks;
+    `destroys`: it may remove tasks or text; `repeatable`: the same call again changes nothing more.
     """
     hints = ToolAnnotations(
         read_only_hint=not writes, destructive_hint=destroys, idempotent_hint=repeatable, open_world_hint=False
     )
 
     def register(run: Run) -> Run:
-        told = Tool(
+        definition = Tool(
             name=run.__name__,
             description=inspect.getdoc(run),
-            input_schema=json_schema(takes),
-            output_schema=gives,
+            input_schema=json_schema(arguments),
+            output_schema=result,
             annotations=hints,
         )
-        TOOLS[run.__name__] = Entry(told, takes, run)
+        TOOLS[run.__name__] = Entry(definition, arguments, run)
         return run
 
     return register
 
 
-@tool(arguments.CreateTasks(), WRITTEN, writes=True, repeatable=False)
+@tool(schemas.CreateTasks(), WRITTEN, writes=True, repeatable=False)
 def create_tasks(
     repository: Repository, *, tasks: list[dict[str, Any]], operation_id: str | None = None
 ) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def create_tasks(
     return _lines(repository.create_tasks(tasks=tasks, idempotency_key=operation_id))
 
 
-@tool(arguments.ListTasks(), record({"tasks": array(LINE)}, {"next_cursor": STRING}))
+@tool(schemas.ListTasks(), record({"tasks": array(LINE)}, {"next_cursor": STRING}))
 def list_tasks(
     repository: Repository, *, state: str, limit: int, text: str | None = None, cursor: Any = None
 ) -> dict[str, Any]:
@@ -85,18 +86,18 @@ def list_tasks(
     tasks = orjson.loads(page)
     answer: dict[str, Any] = {"tasks": [compact.line(task, limit) for task in tasks[:limit]]}
     if len(tasks) > limit:
-        answer["next_cursor"] = arguments.Cursor.after(tasks[limit - 1])
+        answer["next_cursor"] = schemas.Cursor.after(tasks[limit - 1])
     return answer
 
 
-@tool(arguments.OneTask(), record({"task": TASK, "history": array(ENTRY)}))
+@tool(schemas.OneTask(), record({"task": TASK, "history": array(ENTRY)}))
 def get_task(repository: Repository, *, task_id: UUID) -> dict[str, Any]:
     """Get a whole task and its latest changes, newest first."""
     found = orjson.loads(repository.get_task_with_history(task_id=task_id, entries=RECENT))
     return {"task": found["task"], "history": [compact.entry(entry, RECENT) for entry in found["history"]]}
 
 
-@tool(arguments.UpdateTask(), record({"task": TASK}, {"replayed": TRUE}), writes=True, destroys=True)
+@tool(schemas.UpdateTask(), record({"task": TASK}, {"replayed": TRUE}), writes=True, destroys=True)
 def update_task(
     repository: Repository, *, task_id: UUID, operation_id: str | None = None, **changes: Any
 ) -> dict[str, Any]:
@@ -105,25 +106,25 @@ def update_task(
     return _marked({"task": orjson.loads(written.task)}, written)
 
 
-@tool(arguments.ManyTasks(), CHANGED, writes=True)
+@tool(schemas.ManyTasks(), CHANGED, writes=True)
 def complete_tasks(repository: Repository, *, task_ids: list[UUID], operation_id: str | None = None) -> dict[str, Any]:
     """Complete 1 to 100 tasks, all or none. `unchanged` are the ids of those that were completed already."""
     return _set_completed(repository, task_ids, True, operation_id)
 
 
-@tool(arguments.ManyTasks(), CHANGED, writes=True)
+@tool(schemas.ManyTasks(), CHANGED, writes=True)
 def reopen_tasks(repository: Repository, *, task_ids: list[UUID], operation_id: str | None = None) -> dict[str, Any]:
     """Make 1 to 100 completed tasks open again, all or none. `unchanged` are the ids of those that were open."""
     return _set_completed(repository, task_ids, False, operation_id)
 
 
-@tool(arguments.ManyTasks(), WRITTEN, writes=True, destroys=True)
+@tool(schemas.ManyTasks(), WRITTEN, writes=True, destroys=True)
 def delete_tasks(repository: Repository, *, task_ids: list[UUID], operation_id: str | None = None) -> dict[str, Any]:
     """Delete 1 to 100 tasks for good, all or none; their history stays. Answers with what was deleted."""
     return _lines(repository.delete_tasks(task_ids=task_ids, idempotency_key=operation_id))
 
 
-@tool(arguments.TaskHistory(), record({"entries": array(ENTRY), "total": COUNT}, {"next_page": COUNT}))
+@tool(schemas.TaskHistory(), record({"entries": array(ENTRY), "total": COUNT}, {"next_page": COUNT}))
 def task_history(
     repository: Repository, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
 ) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def task_history(
     return answer
 
 
-@tool(arguments.Nothing(), STATISTICS)
+@tool(schemas.Nothing(), STATISTICS)
 def weekly_stats(repository: Repository) -> dict[str, Any]:
     """Count the tasks that exist: created and completed this week (Monday to Sunday, UTC), and in total."""
     stats: dict[str, Any] = orjson.loads(repository.weekly_stats())

@@ -2,12 +2,13 @@
 
 import ctypes
 import http
+import math
 import os
-from contextlib import suppress
+import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import gevent
-import gevent.socket
 import gunicorn.http.wsgi
 import gunicorn.util
 import orjson
@@ -15,12 +16,13 @@ from gunicorn.http.body import LengthReader
 from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
-import taskapi.database.connection
+from taskapi.database.connection import wait_by
 from taskapi.server.client_socket import PIECE, ClientSocket
 from taskapi.server.logger import without_quotes
+from taskapi.server.waits import Waits
 from taskapi.settings import Settings
 
-MOST_SKIPPED = 64 * 1024
+MAX_SKIPPED = 64 * 1024
 """Bytes of a body that are read for nothing, so that its connection can be used again."""
 
 M_MMAP_THRESHOLD, LARGE_BLOCK = -3, 1024 * 1024
@@ -34,14 +36,9 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def wait_for_socket(descriptor: int, writing: bool, timeout: float | None) -> bool:
-    """taskapi.database.connection.poll_socket in gevent's way, which costs less than gevent's select.poll."""
-    wait = gevent.socket.wait_write if writing else gevent.socket.wait_read
-    try:
-        wait(descriptor, timeout)
-    except TimeoutError:
-        return False
-    return True
+def keep_settings_at_hand(config: Any) -> None:
+    """Make gunicorn's settings plain attributes of its Config, which would search for each one that is asked for."""
+    config.__dict__.update({name: setting.get() for name, setting in config.settings.items()})
 
 
 def write_error(client: Any, status: int, reason: str, message: str) -> None:
@@ -61,6 +58,30 @@ def write_error(client: Any, status: int, reason: str, message: str) -> None:
     client.sendall(head.encode("latin-1") + body)
 
 
+class Clock:
+    """The value of the Date header, made once a second."""
+
+    _second = -1
+    _date = ""
+
+    def __call__(self) -> str:
+        """The date of now."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._date = second, gunicorn.util.http_date(second)
+        return self._date
+
+
+http_date = Clock()
+
+CONSTANTS = {
+    ("Content-Type", "application/json"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+}
+"""Headers of nearly every answer, which gunicorn need not check each time."""
+
+
 class Response(gunicorn.http.wsgi.Response):
     """Sends an answer's head together with the start of its body: one packet, and one wake-up of the client."""
 
@@ -77,6 +98,27 @@ class Response(gunicorn.http.wsgi.Response):
             self.headers_sent = True
         super().write(arg)
 
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take the application's headers, and check those that are not constants."""
+        for header in headers:
+            if header in CONSTANTS:
+                self.headers.append(header)
+            elif header[0] == "Content-Length" and header[1].isdecimal():
+                self.response_length = int(header[1])
+                self.headers.append(header)
+            else:
+                super().process_headers([header])
+
+    def default_headers(self) -> list[str]:
+        """The lines of the head that are gunicorn's own."""
+        version = "HTTP/{}.{}".format(*self.req.version)
+        connection = "close" if self.should_close() else "keep-alive"
+        coding = ["Transfer-Encoding: chunked\r\n"] if self.chunked else []
+        return [
+            f"{version} {self.status}\r\nServer: {self.version}\r\nDate: {http_date()}\r\nConnection: {connection}\r\n",
+            *coding,
+        ]
+
     def _emit_body(self, data: bytes) -> None:
         head, self._head = self._head, b""
         super()._emit_body(head + data)
@@ -85,7 +127,7 @@ class Response(gunicorn.http.wsgi.Response):
         """Whether the connection ends with this answer: also where too much of the request's body is left unread."""
         body = self.req.body
         if isinstance(body.reader, LengthReader):
-            is_left = body.reader.length > MOST_SKIPPED
+            is_left = body.reader.length > MAX_SKIPPED
         else:
             is_left = body.reader.parser is not None
         return bool(is_left or body.failed or super().should_close())
@@ -102,27 +144,41 @@ class FileWrapper(gunicorn.http.wsgi.FileWrapper):
         super().__init__(filelike, PIECE)
 
 
+NO_TIMER = nullcontext()
+
+
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
     wsgi: Any = None
     request_deadline: float
+    waits: Waits
 
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
+        self.waits = Waits()
+        wait_by(self.waits)
         super().load_wsgi()
         give_memory_back()
         self.request_deadline = Settings.from_environment().request_deadline
         gunicorn.util.write_error = write_error
         gunicorn.http.wsgi.Response = Response
-        gunicorn.http.wsgi.FileWrapper = FileWrapper
-        taskapi.database.connection.wait_for_socket = wait_for_socket
+        keep_settings_at_hand(self.cfg)
+        constants = {**gunicorn.http.wsgi.base_environ(self.cfg), "wsgi.file_wrapper": FileWrapper}
+        gunicorn.http.wsgi.base_environ = lambda _: constants.copy()
         # The application sees to it; gunicorn would answer 500 to a path outside it.
         os.environ.pop("SCRIPT_NAME", None)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection. The gevent worker's own method would only take the socket's timeout away."""
-        AsyncWorker.handle(self, listener, ClientSocket(client, self.request_deadline), addr)
+        """Serve one connection. The gevent worker's own method would let the socket wait by itself."""
+        limits = {"head_time": self.cfg.keepalive or math.inf, "request_time": self.request_deadline}
+        # One for all requests of the connection: Flask would make one for each.
+        with self.wsgi.app_context():
+            AsyncWorker.handle(self, listener, ClientSocket(client, self.waits, **limits), addr)
+
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """What limits the time for a request's head: the ClientSocket does, and needs no timer for it."""
+        return NO_TIMER
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Serve one request, whose head has been read. Raises StopIteration when its connection ends with it."""

@@ -10,7 +10,7 @@ from marshmallow import Schema
 from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
-from taskapi.schemas import LONGEST_NAME, MOST_ERRORS, UNKNOWN, FailureSchema, IdempotencyKeySchema
+from taskapi.schemas import LONGEST_NAME, MAX_ERRORS, UNKNOWN, FailureSchema, IdempotencyKeySchema
 from taskapi.web import body, conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -74,18 +74,18 @@ class Blueprint(flask_smorest.Blueprint):
         *,
         example: Any,
         errors: tuple[int, ...] = (),
-        alone: bool = False,
+        needs_database: bool = True,
         **options: Any,
     ) -> Callable[[View], View]:
         """Document what the view answers: its success with an example, and each of its errors.
 
-        `alone` says that it does without the database.
+        `needs_database`: it may also answer 503.
         """
         document = self.response(status, schema, example=example, **options)
 
         def decorator(view: View) -> View:
             documented = document(view)
-            for code in sorted({401, 422, 500, *errors} | (set() if alone else {503})):
+            for code in sorted({401, 422, 500, *errors} | ({503} if needs_database else set())):
                 documented = self.alt_response(code, schema=FailureSchema, **examples.ERRORS[code])(documented)
             operation = {"operationId": view.__name__}
             return cast(View, _documented(view, self.doc(**operation)(documented)))
@@ -102,5 +102,5 @@ def _documented(view: Callable[..., Any], decorated: Callable[..., Any]) -> Any:
 def _refuse_query() -> None:
     """Unknown parameters are refused, never ignored: a view that takes none refuses them all."""
     if request.query_string and not getattr(current_app.view_functions[request.endpoint or ""], "_takes_query", False):
-        names = "; ".join(f"{name[:LONGEST_NAME]}: {UNKNOWN}" for name in list(request.args)[:MOST_ERRORS])
+        names = "; ".join(f"{name[:LONGEST_NAME]}: {UNKNOWN}" for name in list(request.args)[:MAX_ERRORS])
         raise UnprocessableEntity(names or f"query: {UNKNOWN}")

@@ -1,22 +1,42 @@
 """The four keys of every answer: success, data, popup, error."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import orjson
 from flask import Response
 from werkzeug.datastructures import Headers
+from werkzeug.http import HTTP_STATUS_CODES
 
 BIG = 64 * 1024
 """Bytes from which on an answer is sent in pieces, rather than copied to be sent in one."""
 
+STATUSES = {code: f"{code} {phrase.upper()}" for code, phrase in HTTP_STATUS_CODES.items()}
+
 
 class Answer(Response):
-    """A Response whose headers are complete: Werkzeug would look through a copy of them for what ours never need."""
+    """A Response that is ready: Werkzeug's constructor would look at each part of it, and again when it is sent."""
 
-    def get_wsgi_headers(self, environ: Any) -> Headers:
-        """The headers as they stand."""
-        return self.headers
+    status: str = ""  # type: ignore[override]
+    status_code: int = 0
+
+    def __init__(self, pieces: list[bytes], status: int, headers: Mapping[str, str] | None) -> None:
+        """`pieces` are JSON text together. It is the server that looks whether the headers are well formed."""
+        self.status, self.status_code, self.response = STATUSES[status], status, pieces
+        self._head = [("Content-Type", "application/json"), ("Content-Length", str(sum(map(len, pieces))))]
+        if headers:
+            self._head += headers.items()
+
+    @cached_property
+    def headers(self) -> Headers:  # type: ignore[override]
+        """The headers, for those who add some."""
+        return Headers(self._head)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer as WSGI has it."""
+        start_response(self.status, list(self.headers) if "headers" in self.__dict__ else self._head)
+        return () if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
 
 def success(
@@ -25,16 +45,11 @@ def success(
     """Answer with `data`, which is JSON text already."""
     tail = b',"popup":"%s","error":null}' % popup.encode() if popup else b',"popup":null,"error":null}'
     pieces = [b'{"success":true,"data":', data, tail]
-    if len(data) < BIG:
-        return Answer(b"".join(pieces), status, headers, content_type="application/json")
-    answer = Answer(pieces, status, headers, content_type="application/json")
-    answer.content_length = sum(map(len, pieces))
-    return answer
+    return Answer([b"".join(pieces)] if len(data) < BIG else pieces, status, headers)
 
 
 def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
     """Answer with one sentence about what is wrong."""
     # What came in may stand in the sentence, lone surrogates and all.
     sentence = error.encode("utf-8", "replace").decode()
-    body = orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})
-    return Answer(body, status, headers, content_type="application/json")
+    return Answer([orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})], status, headers)

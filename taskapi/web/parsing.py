@@ -8,7 +8,7 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from taskapi.schemas import KEY_RULE, LONGEST_NAME, MOST_ERRORS, Query, is_idempotency_key
+from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS, Query, is_idempotency_key
 
 SEVERAL_KEYS = "HTTP_taskapi.several_keys"
 """In the WSGI environment of a request with more than one Idempotency-Key header."""
@@ -63,7 +63,7 @@ def _loaded(schema: Schema, values: Any, place: str) -> Any:
 def _sentence(errors: dict[Any, Any]) -> str:
     """`field: message`, joined by `; `."""
     parts = []
-    for field, messages in list(errors.items())[:MOST_ERRORS]:
+    for field, messages in list(errors.items())[:MAX_ERRORS]:
         parts.append(f"{str(field)[:LONGEST_NAME]}: {messages if isinstance(messages, str) else '; '.join(messages)}")
     return "; ".join(parts)
 

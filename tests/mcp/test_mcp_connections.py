@@ -38,7 +38,7 @@ HEAD = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
 def test_idle_connections_shut_nobody_out(guarded: HttpServer, sent: bytes) -> None:
     with ExitStack() as stack:
         idle = []
-        for _ in range(connections.MOST_WAITING + 50):
+        for _ in range(connections.MAX_WAITING + 50):
             idle.append(stack.enter_context(socket.create_connection(("127.0.0.1", guarded.port), timeout=20)))
             # The server may have ended it already.
             with suppress(OSError):
@@ -160,7 +160,7 @@ def test_a_body_has_limited_time() -> None:
 
 
 def test_so_many_requests_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "MOST_REQUESTS", 2)
+    monkeypatch.setattr(http, "MAX_REQUESTS", 2)
     with serving(http.AccessMiddleware(echo, (), body_seconds=30)) as address, ExitStack() as clients:
         slow = [clients.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2)]
         for client in slow:

@@ -10,6 +10,7 @@ import gevent.socket
 import pytest
 
 from taskapi.server.client_socket import ClientSocket
+from taskapi.server.waits import Waits
 
 SLOW = b"x" * 20_000_000
 
@@ -20,7 +21,7 @@ def ends() -> Iterator[tuple[ClientSocket, gevent.socket.socket]]:
     ours, theirs = gevent.socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    yield ClientSocket(ours, 0.5), theirs
+    yield ClientSocket(ours, Waits(), head_time=20.0, request_time=0.5), theirs
     ours.close()
     theirs.close()
 

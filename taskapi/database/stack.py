@@ -1,0 +1,46 @@
+"""SQLAlchemy's pool on a list: the connection used last is used next."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
+
+
+class Stack(Pool):
+    """A pool without limits of its own, and so without a lock: append() and pop() of a list are one step each.
+
+    Its idle connections are all there: what is left of a closed one is dropped when it comes back.
+    """
+
+    def __init__(self, creator: Callable[[], Any], **options: Any) -> None:
+        """`creator` opens a connection; `options` are SQLAlchemy's."""
+        super().__init__(creator, **options)
+        self._again = partial(Stack, creator, **options)
+        self._idle: list[ConnectionPoolEntry] = []
+
+    def has_idle(self) -> bool:
+        """Whether a connection is there that nobody uses."""
+        return bool(self._idle)
+
+    def recreate(self) -> "Stack":
+        """Another one of the same kind, without a connection."""
+        return self._again()
+
+    def dispose(self) -> None:
+        """Close the idle connections."""
+        while entry := self._pop():
+            entry.close()
+
+    def _pop(self) -> ConnectionPoolEntry | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        return self._pop() or self._create_connection()
+
+    def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
+        if record.dbapi_connection is not None:
+            self._idle.append(record)
