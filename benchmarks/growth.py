@@ -79,11 +79,11 @@ def _measure(postgres: Postgres, sizes: dict[str, tuple[int, int]], *, batches: 
     def note(operation: str, name: str, milliseconds: float) -> None:
         figures.setdefault(operation, {}).setdefault(name, []).append(milliseconds)
 
+    urls = {name: postgres.database(name, tasks=tasks, entries=entries) for name, (tasks, entries) in sizes.items()}
     with ExitStack() as stack:
         clients: dict[str, Client] = {}
         steps: dict[str, list[tuple[str, Step, int]]] = {}
-        for name, (tasks, entries) in sizes.items():
-            url = postgres.database(name, tasks=tasks, entries=entries)
+        for name, url in urls.items():
             places = [(is_completed, at, UUID(task_id)) for is_completed, at, task_id in postgres.run(TASKS, name)]
             ids = [str(task_id) for _, _, task_id in places]
             client = stack.enter_context(Client(stack.enter_context(serve_taskapi(url)).url))
