@@ -3,9 +3,9 @@
 from flask import Flask
 
 TASK = (
-    '{"success":true,"data":{"id": "94b7136e-b4b1-41e1-83d5-74e8645351ae", "title": "Task number 100", "created_at":'
-    ' "2026-11-24T08:31:22.726558Z", "updated_at": "2026-11-24T08:31:22.726558Z", "description": "What there is to do,'
-    ' in a sentence of usual length.", "completed_at": null, "is_completed": false},"popup":null,"error":null}'
+    '{"success":true,"data":{"id":"f899139d-f5e1-0593-9643-1415e770c6dd","title":"Task number 100","description":"What'
+    ' there is to do, in a sentence of usual length.","is_completed":false,"created_at":"2026-11-25T23:50:47.791161Z",'
+    '"updated_at":"2026-11-25T23:50:47.791161Z","completed_at":null},"popup":null,"error":null}'
 )
 
 app = Flask(__name__)

@@ -20,9 +20,10 @@ def message(method: str, path: str, body: object = None) -> bytes:
 
 
 class Client:
-    """One connection. `request` returns an answer's JSON; `seconds` and `size` tell what it took."""
+    """One connection at a time. `request` returns an answer's JSON; `seconds` and `size` tell what it took."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._socket = _connected(url)
         self.seconds = 0.0
         self.size = 0
@@ -34,13 +35,19 @@ class Client:
         self._socket.close()
 
     def request(self, method: str, path: str, body: object = None) -> Any:
-        """Raises RuntimeError for any answer from 400 on."""
+        """Raises RuntimeError for any answer from 400 on, ConnectionError where the server goes away."""
         data = message(method, path, body)
+        if select.select([self._socket], [], [], 0)[0]:
+            # Nobody has asked for so long that the server has closed the connection.
+            self._socket.close()
+            self._socket = _connected(self._url)
         started = time.perf_counter()
         self._socket.sendall(data)
-        answer = bytearray(self._socket.recv(65536))
+        answer = bytearray()
         while (length := _length(answer)) is None or len(answer) < length:
-            answer += self._socket.recv(1 << 20)
+            if not (part := self._socket.recv(1 << 20 if answer else 1 << 16)):
+                raise ConnectionError(f"{method} {path}: the server closed the connection")
+            answer += part
         self.seconds = time.perf_counter() - started
         self.size = len(answer)
         if answer[9:10] >= b"4":

@@ -1,10 +1,8 @@
 """What a list of tasks costs the client's processor, by who renders its JSON: Postgres, orjson, or marshmallow."""
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import flask
 import orjson
@@ -12,8 +10,9 @@ import psycopg2
 import psycopg2.extensions as ext
 from psycopg2.extras import RealDictCursor
 
+from benchmarks.lab import Postgres
 from taskapi.database.queries import load
-from taskapi.embedded import EmbeddedPostgres
+from taskapi.repository import OWNER
 from taskapi.schemas import TaskSchema
 
 ROUNDS = 9
@@ -23,18 +22,14 @@ ORDER = "ORDER BY is_completed, created_at DESC, id"
 
 def main() -> None:
     """Print the processor time of one list in each way, in µs: the median of the rounds, which alternate."""
-    with tempfile.TemporaryDirectory(prefix="taskapi-") as folder:
-        Path(folder).chmod(0o755)
-        server = EmbeddedPostgres(Path(folder) / "pg")
-        url = server.start()
-        try:
-            print("| tasks | marshmallow dump + Flask's json | dict rows + orjson | Postgres renders |")
-            print("|---|---|---|---|")
-            for count in (1, 100, 10_000):
-                figures = _measure(url, count)
-                print(f"| {count:,} | " + " | ".join(f"{figure:,.0f}" for figure in figures) + " |", flush=True)
-        finally:
-            server.stop()
+    with Postgres() as postgres:
+        print("| tasks | marshmallow dump + Flask's json | dict rows + orjson | Postgres renders |")
+        print("|---|---|---|---|")
+        for count in (1, 100, 10_000):
+            url = postgres.database(f"tasks_{count}", tasks=count, entries=count)
+            print(
+                f"| {count:,} | " + " | ".join(f"{figure:,.0f}" for figure in _measure(url, count)) + " |", flush=True
+            )
 
 
 def _measure(url: str, count: int) -> list[float]:
@@ -42,18 +37,6 @@ def _measure(url: str, count: int) -> list[float]:
     for connection in (plain, raw):
         connection.autocommit = True
     ext.register_type(ext.BYTES, raw)
-    with plain.cursor() as cursor:
-        cursor.execute(
-            """
-            DROP TABLE IF EXISTS tasks;
-            CREATE TABLE tasks AS
-            SELECT gen_random_uuid() AS id, 'Task number ' || n AS title, 'What there is to do' AS description,
-                   n %% 3 = 0 AS is_completed, clock_timestamp() AS created_at, clock_timestamp() AS updated_at,
-                   CASE WHEN n %% 3 = 0 THEN clock_timestamp() END AS completed_at
-            FROM generate_series(1, %s) AS n
-            """,
-            (count,),
-        )
     app = flask.Flask(__name__)
     schema = TaskSchema(many=True)
     statement = load()["list_tasks"].text
@@ -72,7 +55,7 @@ def _measure(url: str, count: int) -> list[float]:
 
     def in_postgres() -> bytes:
         with raw.cursor() as cursor:
-            cursor.execute(statement)
+            cursor.execute(statement, {"owner": OWNER})
             answer: bytes = cursor.fetchone()[0]
             return answer
 

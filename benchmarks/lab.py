@@ -10,12 +10,15 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
+from taskapi.database.connection import PLANNING
+from taskapi.database.queries import load
 from taskapi.embedded import EmbeddedPostgres
 from taskapi.places import ROOT
-from taskapi.repair import RECOUNT_SQL
+from taskapi.repository import OWNER
 from tests.support.service import free_port
 
 SETTINGS = {"max_connections": "200", "shared_buffers": "1GB", "max_wal_size": "8GB"}
@@ -81,7 +84,7 @@ class Postgres:
         """Make a database with so many tasks and history entries (a multiple of the tasks); return its URL."""
         url = self.migrated(name)
         self.run(FILL, name, tasks=tasks, each=entries // tasks)
-        self.run(RECOUNT_SQL, name)
+        self.run(PLANNING + load()["fold_totals"].text, name, owner=OWNER)
         self.run("VACUUM ANALYZE", name)
         return url
 
@@ -112,7 +115,7 @@ class Postgres:
         path.write_text("\n".join(str(row[0]) for row in self.run("SELECT id FROM tasks", database)))
         return path
 
-    def run(self, text: str, database: str = "taskapi", **parameters: object) -> list[tuple[object, ...]]:
+    def run(self, text: str, database: str = "taskapi", **parameters: object) -> list[tuple[Any, ...]]:
         """Run SQL in one of the databases; return its rows."""
         connection = psycopg2.connect(self.url(database))
         connection.autocommit = True

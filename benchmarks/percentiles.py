@@ -33,8 +33,8 @@ def run(report: Report, postgres: Postgres, folder: Path, *, rounds: int, second
 def _report(report: Report, operation: str, saturated: float, found: Latencies) -> None:
     p50, p99 = found.percentile(50), found.percentile(99)
     report.goal(
-        f"{CLIENTS} clients at half the saturation rate: {operation}",
-        "p99 ≤ 10 ms, p99 ≤ 6 × p50, no errors",
+        f"p99 at {CLIENTS} clients and half the saturation rate: {operation}",
+        "≤ 10 ms, ≤ 6 × p50, no errors",
         f"{saturated / 2:,.0f}/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms, {p99 / p50:.1f} × p50, {found.errors} errors",
         reached=p99 <= 10 and p99 <= 6 * p50 and not found.errors,
     )

@@ -1,5 +1,6 @@
 """Requests per second of taskapi and its alternatives: each operation, on the same data, in alternating rounds."""
 
+import math
 import statistics
 import subprocess
 import sys
@@ -133,7 +134,8 @@ def _report(report: Report, title: str, loads: Loads, goals: Sequence[Goal]) -> 
             name: statistics.median(one.rate for one in loads[operation, count, name]) for name in ("taskapi", *peers)
         }
         for name in peers:
-            ratios[operation, count, name] = rates["taskapi"] / rates[name]
+            # Not a number where a server answered nothing, as may be in a second on a busy machine.
+            ratios[operation, count, name] = rates["taskapi"] / (rates[name] or math.nan)
         lines.append(
             [operation, str(count)]
             + [f"{rate:,.0f}" for rate in rates.values()]
@@ -153,12 +155,13 @@ def _compare(report: Report, title: str, goal: Goal, ratios: dict[tuple[str, int
         operation: [round(ratios[operation, count, goal.peer], 2) for count in goal.clients]
         for operation in goal.operations
     }
-    clients = " and ".join(map(str, goal.clients))
+    which = "each operation" if len(goal.operations) == len(READS + WRITES) else ", ".join(goal.operations)
+    clients = ", ".join(map(str, goal.clients))
     least = ", ".join(f"{operation} {min(of_one):.2f}" for operation, of_one in found.items())
     of_all = [ratio for of_one in found.values() for ratio in of_one]
     report.goal(
-        f"{title}, against {LETTERS[goal.peer]}, each operation, {clients} clients",
+        f"{title}, against {LETTERS[goal.peer]}, {clients} clients: {which}",
         f"≥ {goal.ratio}",
         f"{'least: ' if len(goal.clients) > 1 else ''}{least}; median {statistics.median(of_all):.2f}",
-        reached=min(of_all) >= goal.ratio,
+        reached=all(ratio >= goal.ratio for ratio in of_all),
     )
