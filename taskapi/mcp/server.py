@@ -95,7 +95,8 @@ def _sentence(error: Exception, tool: Entry, *, has_key: bool) -> str:
     if isinstance(error, DatabaseUnavailable):
         return f"{error} Call {tool.definition.name} again in {error.retry_after} s; if this goes on, tell the user."
     log.error("%s failed", tool.definition.name, exc_info=error)
-    return f"{tool.definition.name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
+    name = tool.definition.name
+    return f"{name} failed for a fault of the server, which its log tells. Tell the user; do not repeat it."
 
 
 def _faults(messages: Any, place: str = "") -> Iterator[str]:

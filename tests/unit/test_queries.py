@@ -70,7 +70,7 @@ def test_reads_all_files_and_only_sql_files(tmp_path: Path) -> None:
     ids=["in one file", "in two files"],
 )
 def test_refuses_a_name_that_stands_twice(tmp_path: Path, files: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="the name same stands twice"):
+    with pytest.raises(ValueError, match="the name same is used twice"):
         load(tmp_path, **files)
 
 
