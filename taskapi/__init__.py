@@ -1,3 +1,3 @@
-"""taskapi: the backend of a task manager. The application is made in taskapi.app."""
+"""taskapi: the backend of a task manager. taskapi/app.py makes the application."""
 
 __version__ = "1.0.0"

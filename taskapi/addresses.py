@@ -1,4 +1,4 @@
-"""Host names, origins and path prefixes, each in the one form in which it is compared."""
+"""Host names, origins and path prefixes, each in the form used for comparison."""
 
 import re
 from ipaddress import AddressValueError, IPv6Address
@@ -13,7 +13,7 @@ PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 def host_name(text: str) -> str:
     """The host of `host` or `host:port` (RFC 9110, section 7.2), in lower case and without a final dot.
 
-    An IPv6 address is in brackets and in its short form. Raises ValueError where there is no host.
+    An IPv6 address is in brackets, in its short form. Raises ValueError if there is no host.
     """
     return _host_and_port(text)[0]
 
@@ -32,7 +32,7 @@ def origin(text: str) -> str:
 
 
 def path_prefix(text: str) -> str:
-    """The first segments of a path, as `/one/two`; '' for none. Raises ValueError for what a URL may not have there."""
+    """The first segments of a path, as `/one/two`, or ''. Raises ValueError if it has characters that a URL may not."""
     prefix = f"/{text.strip('/')}" if text.strip("/") else ""
     if prefix and not PREFIX.fullmatch(prefix):
         raise ValueError("no path")

@@ -1,4 +1,4 @@
-"""The application: create_app() reads top to bottom as the architecture."""
+"""The application. Read create_app() from top to bottom for the architecture."""
 
 from flask import Flask
 
@@ -19,7 +19,7 @@ from taskapi.web.prefix import Prefix
 def create_app(settings: Settings) -> Flask:
     """Make the WSGI application. It opens its database connections when the first requests need them.
 
-    Raises ConfigurationError where DATABASE_URL is not a PostgreSQL URL.
+    Raises ConfigurationError if DATABASE_URL is not a PostgreSQL URL.
     """
     app = Application("taskapi", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -32,7 +32,7 @@ def create_app(settings: Settings) -> Flask:
     init_cors(app, settings)  # other origins' pages
     init_errors(app)  # every exception becomes an answer in the envelope
     init_api(app, settings, BLUEPRINTS)  # the blueprints, the OpenAPI document and the docs page
-    figures = init_metrics(app, settings)  # /metrics, where METRICS is on
+    figures = init_metrics(app, settings)  # /metrics, if METRICS is on
     if settings.script_name:
         app.wsgi_app = Prefix(app.wsgi_app, settings.script_name)  # type: ignore[method-assign]  # the start of each path
     app.wsgi_app = Observation(app.wsgi_app, settings, figures)  # type: ignore[method-assign]  # request ids, logs, metrics

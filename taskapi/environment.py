@@ -1,4 +1,4 @@
-"""Reads single settings from the environment, in development also from a .env file, and says what is wrong with one."""
+"""Reads settings from the environment and, in development, from a .env file. Explains what is wrong with a value."""
 
 import math
 import os
@@ -21,39 +21,39 @@ FALSE = {"false", "0", "no", "off", "f", "n"}
 
 
 def says_production() -> bool:
-    """Whether APP_ENV is `production` in the environment itself: for what is done before the settings are read."""
+    """Whether APP_ENV is `production` in the environment itself, for code that runs before the settings are read."""
     return os.environ.get("APP_ENV", "").strip().lower() == "production"
 
 
 class Environment:
-    """The variables of the process; where it has none of a name, those of the file `ENV_FILE`, in development.
+    """The variables of the process and, in development, of the file `ENV_FILE`. The process's variables win.
 
-    Every method takes a variable's name and its default, and raises ConfigurationError in a sentence that begins with
-    the name, and tells what is allowed.
+    Each method takes a variable's name and default. It raises ConfigurationError with a sentence that begins with the
+    name and says what is allowed.
     """
 
     def __init__(self, root: Path) -> None:
-        """Read the file, a relative path of which starts at `root`."""
+        """Read the file. A relative path starts at `root`."""
         self._env = Env()
         self._file = self._env_file(root)
         if self._file:
             self._read(self._file)
 
     def text(self, name: str, default: str = "") -> str:
-        """The value without white space around it."""
+        """The value without surrounding white space."""
         return str(self._env.str(name, default)).strip()
 
     def parsed(self, name: str, default: Value, parse: Callable[[str], Value], what: str) -> Value:
-        """What `parse` makes of the value; it raises ValueError or KeyError for one that is not `what`."""
+        """The value as parsed by `parse`, which raises ValueError or KeyError if the value is not `what`."""
         return self._checked(name, self.text(name), parse, what) if name in self else default
 
     def one_of(self, name: str, default: str, allowed: Sequence[str]) -> str:
-        """One of `allowed`, spelled as it is there, whatever the case of the value."""
+        """One of `allowed`, in their spelling; the case of the value does not matter."""
         spelled = {word.lower(): word for word in allowed}
         return self.parsed(name, default, lambda text: spelled[text.lower()], f"one of {', '.join(allowed)}")
 
     def flag(self, name: str, default: bool) -> bool:
-        """true or false, or another common word for one of them."""
+        """True or false, from a common word for either."""
 
         def parse(text: str) -> bool:
             if text.lower() in TRUE | FALSE:
@@ -63,7 +63,7 @@ class Environment:
         return self.parsed(name, default, parse, "true or false")
 
     def whole(self, name: str, default: int, lowest: int, highest: int | None = None) -> int:
-        """A whole number from `lowest` to `highest` (None: without an end)."""
+        """A whole number from `lowest` to `highest` (None: no limit)."""
         limits = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
 
         def parse(text: str) -> int:
@@ -88,7 +88,7 @@ class Environment:
     def listed(
         self, name: str, default: Sequence[Value], parse: Callable[[str], Value], each: str
     ) -> tuple[Value, ...]:
-        """What `parse` makes of each part between commas; it raises ValueError for one that is not `each`."""
+        """The comma-separated parts as parsed by `parse`, which raises ValueError if a part is not `each`."""
         if name not in self:
             return tuple(default)
         words = [word.strip() for word in self.text(name).split(",")]
@@ -96,7 +96,7 @@ class Environment:
 
     @staticmethod
     def handed_down(name: str) -> str | None:
-        """What the process that started this one has put there, None for nothing. A file has no part in it."""
+        """The value from the process that started this one, or None. Never read from a file."""
         return os.environ.get(name)
 
     def __contains__(self, name: str) -> bool:
@@ -112,7 +112,7 @@ class Environment:
         return f" (in {self._file})" if self._file and name not in os.environ else ""
 
     def _env_file(self, root: Path) -> Path | None:
-        """The file to read, None for none."""
+        """The file to read, or None."""
         given = os.environ.get("ENV_FILE")
         if says_production():
             if given:
@@ -146,7 +146,7 @@ class Environment:
 
 
 def _shown(name: str, text: str) -> str:
-    """The value, for a person; but not where it may be a secret, which also ends up behind a wrong name."""
+    """The value for a message, unless it may be a secret: people also paste secrets into the wrong variable."""
     if not text:
         return "an empty value"
     return "its value" if name in SECRETS or "@" in text or len(text) > 60 else ascii(text)

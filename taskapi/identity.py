@@ -1,4 +1,4 @@
-"""Who runs the embedded PostgreSQL: the user who starts it, unless that is root, whom PostgreSQL refuses."""
+"""The user that runs the embedded PostgreSQL: the one that starts it, except for root, which PostgreSQL refuses."""
 
 import contextlib
 import itertools
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = os.defpath
-"""Where util-linux has its programs. Other systems have none, or some that cannot do this."""
+"""The path of util-linux' programs. Other systems lack them, or have versions that cannot do this."""
 
 
 class IdentityError(Exception):
-    """PostgreSQL cannot run here; the message says why."""
+    """PostgreSQL cannot run here. The message says why."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A user, seen from outside, who owns what the server writes; and how a program is started as that user."""
+    """The user, as seen from outside, that owns the server's files, and the way to start a program as that user."""
 
     user: int
     group: int
-    wrapper: tuple[str, ...] = ()  # a command that runs the command behind it
+    wrapper: tuple[str, ...] = ()  # a command that runs the command after it
     options: Mapping[str, Any] = field(default_factory=dict)  # for subprocess.run
 
     def can_run(self, program: Path, folder: Path) -> bool:
-        """Whether this machine allows it, with a program and a working folder that may be out of the user's reach."""
+        """Whether the user can run this program in this folder: the user may have no access to one of them."""
         try:
             done = subprocess.run(
                 [*self.wrapper, "/bin/sh", "-c", 'cd "$0" && "$1" --version', str(folder), str(program)],
@@ -38,24 +38,24 @@ class Identity:
                 capture_output=True,
                 **self.options,
             )
-        except (OSError, subprocess.SubprocessError):  # no such program, or no right to become that user
+        except (OSError, subprocess.SubprocessError):  # the program is missing, or we may not become that user
             return False
         return done.returncode == 0
 
     def own(self, *paths: Path) -> None:
-        """Give root's or another's files, and folders with all that is in them, to the user. Only root can do that."""
+        """Make the user the owner of these files and folders, and of their contents. Only for root."""
         if os.geteuid() != 0:
             return
         for path in [*paths, *itertools.chain.from_iterable(path.rglob("*") for path in paths)]:
-            with contextlib.suppress(FileNotFoundError):  # the last processes of a killed server still tidy up
+            with contextlib.suppress(FileNotFoundError):  # the last processes of a killed server may still remove files
                 if path.lstat().st_uid != self.user:
                     os.chown(path, self.user, self.group, follow_symlinks=False)
 
 
 def choose(program: Path, folder: Path, data: Path) -> Identity:
-    """Find who can run the server's `program` with the files in `folder`, of which `data` may not be there yet.
+    """Find a user that can run the server's `program` with the files in `folder`; `data` may not exist yet.
 
-    Whoever owns the data comes first. Raises IdentityError where nobody can.
+    Prefers the owner of the data. Raises IdentityError if no user can.
     """
     owner = data.stat() if data.exists() else None
     if os.geteuid() != 0:
@@ -66,7 +66,7 @@ def choose(program: Path, folder: Path, data: Path) -> Identity:
         nobody = pwd.getpwnam("nobody")
     except KeyError:
         raise IdentityError("PostgreSQL does not run as root, and there is no user `nobody` to run it as") from None
-    if owner and owner.st_uid not in (0, nobody.pw_uid):  # a person's, who runs it without root at other times
+    if owner and owner.st_uid not in (0, nobody.pw_uid):  # a user who sometimes runs it without root
         user, group = owner.st_uid, owner.st_gid
         ways = [*_with_setuid(user, group)]
     else:
@@ -83,8 +83,8 @@ def choose(program: Path, folder: Path, data: Path) -> Identity:
 def _with_setuid(user: int, group: int) -> Iterator[Identity]:
     """Start as root, then become the user."""
     yield Identity(user, group, options={"user": user, "group": group, "extra_groups": []})
-    # Below a folder that only root may enter, such as root's home, the user needs one of root's rights: to read. In
-    # containers root himself often has only the second. access(2) forgets either, but for no_setuid_fixup.
+    # Below a folder that only root may enter, such as root's home, the user needs one of these rights of root to read.
+    # In containers, root often has only the second one. Without no_setuid_fixup, access(2) ignores both.
     if setpriv := shutil.which("setpriv", path=PROGRAMS):
         become = (setpriv, f"--reuid={user}", f"--regid={group}", "--clear-groups", "--securebits=+no_setuid_fixup")
         for right in ("dac_read_search", "dac_override"):
@@ -92,13 +92,13 @@ def _with_setuid(user: int, group: int) -> Iterator[Identity]:
 
 
 def _with_namespace(user: int, group: int) -> Iterator[Identity]:
-    """Stay root, the owner of root's files, and have the user's number and no rights in a user namespace."""
+    """Stay root outside, with access to root's files, but have the user's number and no rights in a user namespace."""
     if unshare := shutil.which("unshare", path=PROGRAMS):
         yield Identity(0, 0, (unshare, "--user", f"--map-user={user}", f"--map-group={group}"))
 
 
 def _check_entry(place: Path, user: int, group: int) -> None:
-    """Raise IdentityError if the user may not go down to `place`. Another's folder is never opened for it."""
+    """Raise IdentityError if the user may not enter the folders down to `place`. Never changes their permissions."""
     for path in [*reversed(place.parents), place]:
         found = path.stat()
         mine = stat.S_IXUSR if found.st_uid == user else stat.S_IXGRP if found.st_gid == group else 0

@@ -1,4 +1,4 @@
-"""How log lines look: a line of JSON each in production, readable text in development."""
+"""The format of log lines: JSON in production, readable text in development."""
 
 import io
 import logging
@@ -24,24 +24,24 @@ def _json_notice(count: int) -> str:
 
 stdout = Output(1, _text_notice)
 stderr = Output(2, _text_notice)
-"""Where everything goes that this process writes for people and machines to read."""
+"""All output of this process, for people and machines, goes through these two."""
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line; an exception's traceback is in its field `exception`."""
+        """The record as a line. An exception's traceback is in the field `exception`."""
         fields = {"exception": _printable(self.formatException(record.exc_info))} if record.exc_info else {}
         line = json_line(record.levelname, record.name, record.getMessage(), created=record.created, **fields)
         return line.removesuffix("\n")
 
 
 class TextFormatter(logging.Formatter):
-    """A line for a person's eyes."""
+    """A line for people."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text; an exception's traceback follows on lines of its own."""
+        """The record as text. An exception's traceback follows on separate lines."""
         line = (
             f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname:7} {_one_line(record.getMessage())}"
         )
@@ -49,7 +49,7 @@ class TextFormatter(logging.Formatter):
 
 
 def json_line(level: str, logger: str, message: str, created: float | None = None, **fields: Any) -> str:
-    """The line with its end; `created` is in seconds since 1970, by default now."""
+    """The line with its line end. `created` is in seconds since 1970, by default now."""
     now = datetime.now(UTC) if created is None else datetime.fromtimestamp(created, UTC)
     time = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"time": time, "level": level, "logger": logger, "message": _printable(message), **fields}
@@ -57,7 +57,7 @@ def json_line(level: str, logger: str, message: str, created: float | None = Non
 
 
 class Printed(io.TextIOBase):
-    """Stands for stdout or stderr in production: each printed line becomes a line of JSON."""
+    """Replaces stdout or stderr in production: each printed line becomes a line of JSON."""
 
     def __init__(self, output: Output, level: str, name: str) -> None:
         self._output = output
@@ -66,7 +66,7 @@ class Printed(io.TextIOBase):
         self._begun = ""
 
     def write(self, text: str) -> int:
-        """Write the lines that are whole now."""
+        """Write the complete lines, and keep the rest."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             if line.strip():
@@ -74,25 +74,25 @@ class Printed(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Write what has no end yet."""
+        """Write the incomplete line."""
         if self._begun:
             self.write("\n")
 
     def fileno(self) -> int:
-        """The descriptor behind it."""
+        """The descriptor of the output."""
         return self._output.fileno()
 
 
 def take_over_prints() -> None:
-    """From now on what is printed neither waits nor fails, whatever its encoding; in production it is JSON.
+    """Make print() never wait or fail, whatever the encoding; in production, it writes JSON.
 
-    This is for the very start, before the settings are known to be right.
+    Call this first, before the settings are checked.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            # It was closed at our start. Another file must not get its number, and then our lines.
+            # It was closed at our start. Otherwise the next file would get its number, and then our lines.
             os.open(os.devnull, os.O_RDWR)
     if says_production():
         sys.stdout, sys.stderr = Printed(stdout, "INFO", "stdout"), Printed(stderr, "ERROR", "stderr")
@@ -122,5 +122,5 @@ def _printable(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # A path may hold line ends, which would forge log lines.
+    # A path may contain line ends, which would forge log lines.
     return _printable(text).replace("\n", "\\n").replace("\r", "\\r")

@@ -1,4 +1,4 @@
-"""Brings the database's schema to the code's: `python -m taskapi.migrations`, which the service runs at its start."""
+"""Migrates the database's schema: `python -m taskapi.migrations`. The service does the same when it starts."""
 
 import sys
 import time
@@ -18,10 +18,10 @@ from taskapi.revision import COMMAND, TABLES, VERSION_TABLE, current, head, know
 from taskapi.settings import Settings
 
 ADVISORY_LOCK_SQL = "SELECT pg_try_advisory_xact_lock(7225820101)"
-"""One migrator at a time on a database; the number is taskapi's own, and otherwise without meaning."""
+"""Allows one migrator at a time on a database. The number is arbitrary, but taskapi's own."""
 
 TURN_TIMEOUT = 60
-"""Seconds that a migrator waits for another one, which is nobody's loss."""
+"""Seconds that a migrator waits for another one. No request waits with it."""
 
 LOCK_TIMEOUT = 5
 """Seconds that a migration waits for a table."""
@@ -29,8 +29,8 @@ LOCK_TIMEOUT = 5
 LIMITS_SQL = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 
 LOCK_TIMEOUT_SQL = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; {LIMITS_SQL}"
-"""A migration that waits for a table makes everybody behind it wait, too: rather give up, and try again later. Its work
-may take as long as it needs, whatever limits the role has."""
+"""A migration that waits for a table makes all later requests wait, too. So it gives up, and can be tried again later.
+Its work may take as long as it needs, whatever the role's limits are."""
 
 
 class MigrationError(TaskapiError):
@@ -38,7 +38,7 @@ class MigrationError(TaskapiError):
 
 
 def connect(settings: Settings) -> ext.connection:
-    """A connection for one short piece of work, without the deadlines and the pool of those that serve requests."""
+    """A connection for one short task, without the deadlines and the pool that requests use."""
     url = libpq_url(settings)
     return psycopg2.connect(
         **{"connect_timeout": 15, **ext.parse_dsn(url)}, client_encoding="utf8", application_name="taskapi-migrations"
@@ -46,16 +46,16 @@ def connect(settings: Settings) -> ext.connection:
 
 
 def take_turn(holder: ext.connection) -> None:
-    """Wait until no other migrator is at work; it is this one's turn until the connection is closed.
+    """Wait until no other migrator is running. The turn lasts until the connection is closed.
 
-    Raises TurnTaken when that takes longer than TURN_TIMEOUT.
+    Raises TurnTaken if that takes longer than TURN_TIMEOUT.
     """
     give_up = time.monotonic() + TURN_TIMEOUT
     with holder.cursor() as cursor:
         cursor.execute(LIMITS_SQL)
         while True:
-            # Asked again and again, for a statement that waits has a snapshot, and CREATE INDEX CONCURRENTLY waits for
-            # its end.
+            # Poll, since a waiting statement would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for the end of
+            # all snapshots.
             cursor.execute(ADVISORY_LOCK_SQL)
             if cursor.fetchone()[0]:
                 return
@@ -65,9 +65,9 @@ def take_turn(holder: ext.connection) -> None:
 
 
 def lift_limits(connection: ext.connection) -> None:
-    """Let what runs outside a transaction, such as CREATE INDEX CONCURRENTLY, take as long as it needs.
+    """Let statements outside a transaction, such as CREATE INDEX CONCURRENTLY, take as long as they need.
 
-    Not behind a transaction-mode pooler, where a session's setting would meet other clients.
+    Not behind a transaction-mode pooler, where a session's setting would leak to other clients.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -77,9 +77,9 @@ def lift_limits(connection: ext.connection) -> None:
 
 
 def prepare_schema(settings: Settings) -> str:
-    """Upgrade to head where AUTO_MIGRATE allows it; return a sentence about what was done.
+    """Upgrade to head if AUTO_MIGRATE allows it. Return a sentence about what was done.
 
-    Raises MigrationError, with what to do, when the schema is not this code's afterwards.
+    Raises MigrationError, with what to do, if the schema is not this code's afterwards.
     """
     try:
         with closing(connect(settings)) as connection:
@@ -99,7 +99,7 @@ def prepare_schema(settings: Settings) -> str:
             f" to begin without data, drop {VERSION_TABLE} and what is left of the tables {' and '.join(TABLES)}."
         )
     if revision == head():
-        # Without a write, so that a role that may not change the schema can run the service.
+        # No write: the service's role may have no right to change the schema.
         if is_rewound:
             raise MigrationError(DatabaseRewound.sentence)
         return f"The database's schema is up to date ({revision})."
@@ -119,7 +119,7 @@ def prepare_schema(settings: Settings) -> str:
 
 def upgrade(settings: Settings) -> None:
     """Run `alembic upgrade head` on the database of the settings. Raises MigrationError, with what to do."""
-    # Only here: they take most of a second to load, and most starts have nothing to migrate.
+    # Imported here: they take most of a second to load, and most starts have nothing to migrate.
     import alembic.command
     import alembic.config
     from sqlalchemy.exc import DBAPIError
@@ -141,7 +141,7 @@ def _is_rewound(connection: ext.connection) -> bool:
 
 
 def _check(connection: ext.connection) -> None:
-    """Raise MigrationError where taskapi cannot work on this database or with this role."""
+    """Raise MigrationError if taskapi cannot work on this database or with this role."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {PROPERTIES_SQL}, current_schema()")
         *properties, schema = cursor.fetchone()
@@ -186,7 +186,7 @@ def _reason(error: Exception, settings: Settings) -> str:
 
 
 def main() -> int:
-    """Prepare the schema; print what was done, or in one sentence what is wrong. Return the exit code."""
+    """Prepare the schema. Print what was done, or one sentence about what is wrong. Return the exit code."""
     try:
         print(prepare_schema(Settings.from_environment()), flush=True)
     except (MigrationError, ConfigurationError) as error:

@@ -1,4 +1,4 @@
-"""A text stream on stdout or stderr that never waits and never fails: what cannot be written is dropped and counted."""
+"""A text stream on stdout or stderr that never waits and never fails: it drops and counts lines it cannot write."""
 
 import io
 import os
@@ -8,14 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from fcntl import fcntl
 from functools import partial
-from select import PIPE_BUF, POLLOUT, poll  # by name, like socket: gevent puts its own into the modules
+from select import PIPE_BUF, POLLOUT, poll  # imported by name: gevent patches the modules
 from socket import MSG_DONTWAIT, socket
 
 ROOM = 1024 * 1024
-"""Bytes that a pipe is asked to hold (the most that Linux gives a user), so that a reader may rest for a moment."""
+"""The size to request for a pipe, in bytes, so that a reader may pause. It is Linux' maximum for normal users."""
 
 AGAIN = "/proc/self/fd/{}"
-"""Where a descriptor's file can be opened once more (Linux)."""
+"""The path that opens a descriptor's file again (Linux)."""
 
 LOOK_INTERVAL = 1.0
 """Seconds before it checks again where the descriptor leads: a check costs more than a line."""
@@ -25,15 +25,15 @@ SET_PIPE_SIZE = 1031
 
 
 class Output(io.TextIOBase):
-    """Text for a file descriptor. A log line is never worth a request, so that no write() may wait for a reader.
+    """Text for a file descriptor. No request may wait for the log, so write() never waits for a reader.
 
-    The descriptor is shared with other programs, whose writes must not change. So it is opened a second time without
-    blocking where that is possible. A pipe or a terminal that may not be opened is asked first whether it has room;
-    only then another process may fill it in between.
+    Other programs share the descriptor, and their writes must not change. So it is opened a second time without
+    blocking, if possible. If a pipe or a terminal cannot be opened again, write() first checks whether it has room. In
+    this case only, another process may fill it in between.
     """
 
     def __init__(self, descriptor: int, notice: Callable[[int], str]) -> None:
-        """`notice(count)` is the line that tells, once writing works again, how many lines were lost."""
+        """`notice(count)` is the line that reports lost lines once writing works again."""
         self.notice = notice
         self._descriptor = descriptor
         self._target: tuple[int, int] | None = None
@@ -41,11 +41,11 @@ class Output(io.TextIOBase):
         self._own: int | socket | None = None
         self._send: Callable[[bytes], int]
         self._lost = 0  # lines
-        self._rest = b""  # of a line that was written in part
-        self._behind = 0  # the process whose these two are, if there are any: a fork does not take them over
+        self._rest = b""  # of a partly written line
+        self._behind = 0  # the process that lost them: a fork does not report them again
 
     def write(self, text: str) -> int:
-        """Write the text, or drop it. Raises nothing."""
+        """Write the text, or drop it. Never raises."""
         data = text.encode("utf-8", "backslashreplace")
         if self._behind:
             data = self._owed() + data
@@ -63,15 +63,15 @@ class Output(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
-        """It is."""
+        """Always."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor that was given."""
+        """The descriptor passed to the constructor."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether a person is likely to read it."""
+        """Whether it is a terminal."""
         return os.isatty(self._descriptor)
 
     def _owed(self) -> bytes:
@@ -80,7 +80,7 @@ class Output(io.TextIOBase):
         return self._rest + (self.notice(self._lost).encode() if self._lost else b"")
 
     def _look(self) -> None:
-        # The descriptor may lead elsewhere by now: a daemon's, or one whose log file was rotated.
+        # The descriptor may lead to another file by now: in a daemon, or after a log rotation.
         found = os.fstat(self._descriptor)
         if (found.st_dev, found.st_ino) != self._target:
             self._open(found)
@@ -90,7 +90,7 @@ class Output(io.TextIOBase):
         self._close_own()
         descriptor = self._descriptor
         if stat.S_ISREG(found.st_mode):
-            # It has a place to write at, which a second opening would not share; and it never waits for a reader.
+            # A file's write position would not be shared with a second opening, and a file never waits for a reader.
             self._send = partial(os.write, descriptor)
         elif stat.S_ISSOCK(found.st_mode):
             own = self._own = socket(fileno=os.dup(descriptor))
@@ -111,7 +111,7 @@ class Output(io.TextIOBase):
         room.register(self._descriptor, POLLOUT)
         if not room.poll(0):
             raise BlockingIOError
-        # A pipe that can be written has room for this much at the least (POSIX, PIPE_BUF).
+        # A writable pipe has room for at least this much (POSIX, PIPE_BUF).
         return os.write(self._descriptor, data[:PIPE_BUF])
 
     def _close_own(self) -> None:
@@ -122,5 +122,5 @@ class Output(io.TextIOBase):
             os.close(own)
 
     def __del__(self) -> None:
-        # A reload loads this module anew; what is opened here must not pile up.
+        # A reload loads this module again; open files must not pile up.
         self._close_own()

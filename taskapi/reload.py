@@ -1,7 +1,7 @@
-"""Reloads that cannot end the service: a new version is tried in a process of its own before any worker has to go.
+"""Safe reloads: a separate process tries the new version before any worker ends.
 
-`Reload` is part of gunicorn's master; `python -m taskapi.reload` is the trial. The name stays: the master of an older
-version starts it in the newer one's folder.
+`Reload` is part of gunicorn's master; `python -m taskapi.reload` is the trial. Do not rename the module: the master of
+an older version starts it in the newer version's folder.
 """
 
 import logging.config
@@ -20,18 +20,18 @@ from taskapi.places import ROOT
 from taskapi.settings import METRICS_FOLDER_VARIABLE, SLOTS_VARIABLE
 
 PASSED = b"passed"
-"""What the trial tells the master. Its exit code would not do: gunicorn may wait for any child before we can."""
+"""The trial's message to the master. An exit code is not enough: gunicorn may wait for the child before we can."""
 
 
 class Reload:
-    """What gunicorn's master does on HUP, and with workers that do not start.
+    """How gunicorn's master handles HUP, and workers that do not start.
 
-    On HUP it starts the trial, and goes on with its work: ends when told to, replaces workers that die. When the
-    trial has passed it reloads as gunicorn does. Otherwise nothing changes, and HUP may be repeated.
+    On HUP, it starts the trial and continues its work: it ends on a signal, and replaces workers that die. When the
+    trial has passed, it reloads as gunicorn does. Otherwise nothing changes, and HUP may be sent again.
     """
 
     def __init__(self, server: Any, migrations: set[str] | None = None) -> None:
-        """`migrations`: the files of those that are done. None: all that there are."""
+        """`migrations`: the files of the finished migrations. None: all files."""
         self._server = server
         self._migrations = _migrations() if migrations is None else migrations
         self.tried = self._migrations
@@ -39,27 +39,27 @@ class Reload:
         self._verdict = -1
         self._again = False
         self._passed = False
-        # gunicorn's hook on_reload is called when the new configuration has been read, and there is none for workers
-        # that fail.
+        # gunicorn calls its hook on_reload after it has read the new configuration, and has no hook for workers that
+        # fail.
         server.handle_hup = self.on_hup
         server.reap_workers = self.reap_workers
 
     def on_hup(self) -> None:
-        """Begin a trial; when one has passed, which calls this again, reload."""
+        """Begin a trial. A trial that has passed calls this again; then reload."""
         if self._passed:
             self._passed = False
             Arbiter.handle_hup(self._server)
         elif self._trial is None:
             self._begin()
         else:
-            # What is being tried is old by now, or hangs.
+            # The running trial tests an outdated version, or hangs.
             self._again = True
             self._trial.terminate()
 
     def reap_workers(self) -> None:
-        """Look after the processes that have ended."""
+        """Handle the processes that have ended."""
         self._reap_workers()
-        # Afterwards: gunicorn may have waited for it, so that it would not be heard of again.
+        # After gunicorn, which may already have waited for the trial's process.
         if self._trial is not None and self._trial.poll() is not None:
             self._judge()
 
@@ -68,16 +68,16 @@ class Reload:
             try:
                 Arbiter.reap_workers(self._server)
             except HaltServer as failed:
-                # gunicorn would end everything. While others serve, theirs is the better service.
+                # gunicorn would end the whole service. While other workers serve, keep them.
                 if not any(worker.ready[0] for worker in self._server.WORKERS.values()):
                     raise
-                self._server.log.error("%s The others serve on", failed.reason)  # noqa: TRY400  # The worker told more.
+                self._server.log.error("%s The others serve on", failed.reason)  # noqa: TRY400  # The worker has said more.
                 time.sleep(1)
             else:
                 return
 
     def end(self) -> None:
-        """End a trial that is under way."""
+        """End a running trial."""
         if self._trial is not None:
             self._trial.terminate()
 
@@ -85,10 +85,10 @@ class Reload:
         self._server.log.info("Trying the new version; the workers stay until it has passed")
         self._verdict, writing = os.pipe()
         os.set_blocking(self._verdict, False)
-        # Files that come while they are tried are new to the next trial.
+        # Files that arrive during the trial are new to the next trial.
         self.tried = _migrations()
         migrate = "migrate" if self.tried != self._migrations else ""
-        # Without the shared slots and metrics: a trial is no worker.
+        # Without the shared slots and metrics: a trial is not a worker.
         environment = {**os.environ, SLOTS_VARIABLE: ""}
         environment.pop(METRICS_FOLDER_VARIABLE, None)
         self._trial = subprocess.Popen(
@@ -128,8 +128,8 @@ def _migrations() -> set[str]:
 
 
 def _try(folder: str, migrate: str, arguments: list[str]) -> int:
-    """Do what the master and a worker do with a new version, but for serving requests. Return the exit code."""
-    # As the worker does, before anything is loaded that it replaces.
+    """Load the new version as the master and a worker do, without serving requests. Return the exit code."""
+    # Like the worker, before any patched module is loaded.
     from gevent import monkey
 
     monkey.patch_all()
@@ -141,7 +141,7 @@ def _try(folder: str, migrate: str, arguments: list[str]) -> int:
     application = WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
     logging.config.dictConfig(application.cfg.logconfig_dict)
     try:
-        application.cfg.worker_class  # noqa: B018  # It loads the class.
+        application.cfg.worker_class  # noqa: B018  # This loads the class.
         application.wsgi()
     except Exception:
         logging.getLogger("taskapi.reload").exception("The new version does not load")
@@ -151,12 +151,12 @@ def _try(folder: str, migrate: str, arguments: list[str]) -> int:
 
     from taskapi import migrations
 
-    # Only then: it takes a connection beyond DB_CONNECTIONS.
+    # Only if needed: it takes a connection beyond DB_CONNECTIONS.
     return migrations.main()
 
 
 def main() -> int:
-    """Try the version that is on the disk; write PASSED to the descriptor that the first argument names."""
+    """Try the version on the disk. If it passes, write PASSED to the descriptor in the first argument."""
     verdict, folder, migrate, *arguments = sys.argv[1:]
     take_over_prints()
     if _try(folder, migrate, arguments):

@@ -1,7 +1,7 @@
-"""Checks the totals against what count(*) says, and repairs what a restored database needs: `python -m taskapi.repair`.
+"""Compares the totals with count(*), and repairs a restored database: `python -m taskapi.repair`.
 
-A dump that is loaded into a younger cluster brings transaction ids which are still to come there. The totals tell by
-these ids which entries they have counted, so the entries get an id of the new cluster, and the totals are counted anew.
+A dump that is loaded into a younger cluster brings transaction ids that are still to come there. These ids decide which
+entries the totals have counted. So the entries get an id of the new cluster, and the totals are counted again.
 """
 
 import argparse
@@ -27,7 +27,7 @@ WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot());
 ALTER TABLE task_history ENABLE TRIGGER task_history_append_only;
 """
 
-# From here on it is one transaction of REPEATABLE READ: the totals and what they are compared with are of one moment.
+# The rest is one REPEATABLE READ transaction, so that the totals and the counts are from the same snapshot.
 OWNERS_SQL = "SELECT owner FROM task_totals UNION SELECT owner FROM task_history"
 
 LOCK_SQL = "LOCK TABLE task_totals IN EXCLUSIVE MODE"
@@ -91,8 +91,7 @@ INSERT INTO task_quarters (owner, quarter, created, completed) {COUNTED_QUARTERS
 def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
     """Check the history's transaction ids and the totals; repair them, unless `only_check`.
 
-    Return what was wrong, one sentence each: nothing, if all was right. Raises psycopg2.Error; then the totals are as
-    they were.
+    Return one sentence for each fault, or an empty list. Raises psycopg2.Error; then the totals are unchanged.
     """
     statements = queries.load()
     found = []
@@ -102,7 +101,7 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
             found.append("The history has transaction ids that are still to come in this cluster.")
             if not only_check:
                 cursor.execute(RENUMBER_SQL)
-        # Before the ids are counted by: a snapshot knows only transactions that are over.
+        # Commit before counting: a snapshot sees only finished transactions.
         connection.commit()
         connection.set_session(isolation_level="REPEATABLE READ")
         cursor.execute(LOCK_SQL)
@@ -123,7 +122,7 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
 
 
 def main() -> int:
-    """Print what was wrong, and whether it is repaired. Return the exit code: 1 where something stays wrong."""
+    """Print the faults, and whether they are repaired. Return the exit code: 1 if a fault remains."""
     parser = argparse.ArgumentParser("python -m taskapi.repair", description=__doc__)
     parser.add_argument("--check", action="store_true", help="only tell what is wrong; exit with 1 if something is")
     options = parser.parse_args()

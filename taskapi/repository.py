@@ -1,4 +1,4 @@
-"""What the service does with tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
+"""The operations on tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
 
 import hashlib
 from contextlib import suppress
@@ -21,17 +21,17 @@ from taskapi.errors import (
 )
 
 FARTHEST = 2**62
-"""The largest offset: far enough from Postgres' largest bigint for sums with it. No history is as long."""
+"""The largest offset. Sums with it stay below Postgres' largest bigint, and no history is as long."""
 
 UNCOUNTED = 100
-"""Entries that the totals may lag behind: whoever reads and finds more lets the totals catch up."""
+"""How many entries the totals may lag behind. A read that finds more updates the totals."""
 
 OWNER = "default"
-"""Whose tasks they are, as long as there is one owner."""
+"""The owner of all tasks, as long as there is only one owner."""
 
 
 class Statements(Protocol):
-    """What the repository needs of a database."""
+    """The repository's view of a database."""
 
     def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
         """See taskapi.database.database.Database.run."""
@@ -39,9 +39,9 @@ class Statements(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """The answer to a write: the task as JSON text, and whether it is an earlier request's answer, given again.
+    """The answer to a write: the task as JSON text, and whether it repeats an earlier request's answer.
 
-    For a write on many tasks, `task` is an array of those that changed, in the order of the request.
+    For a write on many tasks, `task` is an array of the tasks that changed, in the order of the request.
     """
 
     task: bytes
@@ -51,8 +51,8 @@ class Written:
 class Repository:
     """Tasks and their history. Every method is one statement, one round trip and one transaction.
 
-    All methods raise DatabaseUnavailable. Those that write take an optional `idempotency_key`, and raise
-    IdempotencyKeyReused when it belongs to another request.
+    All methods may raise DatabaseUnavailable. Writes take an optional `idempotency_key`, and raise IdempotencyKeyReused
+    if it belongs to another request.
     """
 
     def __init__(self, database: Statements) -> None:
@@ -71,7 +71,7 @@ class Repository:
         return cast(bytes, self._read("get_task", task_id=str(task_id))[0])
 
     def update_task(self, *, task_id: UUID, changes: dict[str, Any], idempotency_key: str | None = None) -> Written:
-        """Set the title and/or the description to those in `changes`. Raises TaskNotFound."""
+        """Set the title, the description or both, as in `changes`. Raises TaskNotFound."""
         asked = {
             "task_id": str(task_id),
             "title": changes.get("title"),
@@ -88,19 +88,19 @@ class Repository:
         return self._write("change_task", "set_task_completed", asked, idempotency_key, changes=changes)
 
     def delete_task(self, *, task_id: UUID, idempotency_key: str | None = None) -> Written:
-        """Delete a task; the answer is the task as it was. Raises TaskNotFound."""
+        """Delete a task. The answer is the deleted task. Raises TaskNotFound."""
         return self._write("delete_task", "delete_task", {"task_id": str(task_id)}, idempotency_key)
 
     def create_tasks(self, *, tasks: list[dict[str, Any]], idempotency_key: str | None = None) -> Written:
         """Create a task for each `{title, description}`, all or none. The last one is the newest."""
-        # In this order, which keys stand for, too.
+        # In this order of fields: the digests of stored keys depend on it.
         asked = [{"title": task["title"], "description": task["description"], **task} for task in tasks]
         return self._write("create_tasks", "create_tasks", {"tasks": _json(asked)}, idempotency_key)
 
     def set_tasks_completed(
         self, *, task_ids: list[UUID], is_completed: bool, idempotency_key: str | None = None
     ) -> Written:
-        """Complete the tasks, or reopen them, all or none; each id once.
+        """Complete the tasks, or reopen them, all or none. Each id may appear once.
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
@@ -109,7 +109,7 @@ class Repository:
         return self._write("change_tasks", "set_tasks_completed", asked, idempotency_key, changes=_json(changes))
 
     def delete_tasks(self, *, task_ids: list[UUID], idempotency_key: str | None = None) -> Written:
-        """Delete the tasks, all or none; each id once. The answer is the tasks as they were.
+        """Delete the tasks, all or none. Each id may appear once. The answer is the deleted tasks.
 
         Raises TaskNotFound, with the ids that are not there, and then nothing was written.
         """
@@ -124,10 +124,10 @@ class Repository:
         limit: int,
         excerpt: int,
     ) -> bytes:
-        """The first `limit` tasks of one state, or (None) of both, as a JSON array in the order of list_tasks.
+        """The first `limit` tasks of one state, or of both (None), as a JSON array in the order of list_tasks.
 
-        `text` is looked for in titles and descriptions, whatever its case; `after` is the sort key (is_completed,
-        created_at, id) of the task before the page. A description is its first `excerpt` characters.
+        Searches titles and descriptions for `text`, in any case. `after` is the sort key (is_completed, created_at,
+        id) of the task before the page. Descriptions are cut to `excerpt` characters.
         """
         after_is_completed, after_created_at, after_id = after or (None, None, None)
         row = self._read(
@@ -149,7 +149,7 @@ class Repository:
     def list_history(
         self, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
     ) -> tuple[int, bytes]:
-        """How many entries the selection has, and `limit` of them from `offset` on, newest first, as a JSON array."""
+        """The number of selected entries, and `limit` of them from `offset` on, newest first, as a JSON array."""
         page = {"limit": limit, "offset": min(offset, FARTHEST)}
         if task_id is not None:
             row = self._read("list_history_by_task", task_id=str(task_id), action_type=action_type, **page)
@@ -162,15 +162,15 @@ class Repository:
         return total, items
 
     def weekly_stats(self, *, at: datetime | None = None) -> bytes:
-        """The figures of the week (Monday to Sunday, UTC) that holds `at`, by default now, as a JSON object."""
+        """The figures of the week (Monday to Sunday, UTC) of `at`, by default now, as a JSON object."""
         stats, uncounted = self._read("weekly_stats", at=at)
         self._keep_totals(uncounted)
         return cast(bytes, stats)
 
     def schema_version(self) -> str:
-        """The migration that the database's schema is at.
+        """The migration of the database's schema.
 
-        Raises ReadOnly where the server takes no writes, SchemaMismatch where a table is missing.
+        Raises ReadOnly if the server takes no writes, SchemaMismatch if a table is missing.
         """
         version, is_read_only, missing = self._read("schema_version")
         if is_read_only:
@@ -183,14 +183,14 @@ class Repository:
         return cast(bytes, version).decode()
 
     def check_transactions(self) -> None:
-        """Raises DatabaseRewound where the database was loaded into a younger cluster than its own."""
+        """Raise DatabaseRewound if the database was loaded into a younger cluster than its own."""
         if self._read("is_rewound")[0]:
             raise DatabaseRewound
 
     def _keep_totals(self, uncounted: int) -> None:
-        """Let the totals catch up where a read has found many uncounted entries: once in a while a round trip more."""
+        """Update the totals if a read has found many uncounted entries. Sometimes this costs one more round trip."""
         if uncounted > UNCOUNTED:
-            # The read has its answer: it does not fail with this.
+            # The read already has its answer, and does not fail with this.
             with suppress(DatabaseUnavailable):
                 self._read("fold_totals")
 
@@ -224,28 +224,28 @@ def _json(value: object) -> str:
 
 
 def _array(ids: list[UUID]) -> str:
-    """The ids as Postgres writes an array: psycopg2 would make it an array of text."""
+    """The ids as a Postgres array literal: psycopg2 would make an array of text."""
     return f"{{{','.join(map(str, ids))}}}"
 
 
 def _any_case(text: str) -> str:
-    """A regular expression of Postgres' that finds `text` whatever its case, in every locale.
+    """A Postgres regular expression that finds `text` in any case, in every locale.
 
-    Each character stands for itself and for its other cases, as a number: none has a meaning of its own.
+    Each character becomes a set of its cases, written as numbers, so none has a special meaning.
     """
     return "".join("[" + "".join(rf"\U{ord(case):08x}" for case in _cases(character)) + "]" for character in text)
 
 
 def _cases(character: str) -> list[str]:
-    """The character in its cases, those of one character each: ß, whose upper case is SS, has no other."""
+    """The cases of a character that are one character each: ß has no other case, since its upper case is SS."""
     upper, lower = character.upper(), character.lower()
     return sorted({case for case in (character, upper, lower, upper.lower(), lower.upper()) if len(case) == 1})
 
 
 def _digest(operation: str, asked: dict[str, Any]) -> bytes:
-    """What makes two requests the same: the operation, the task in its path, and the values of its body.
+    """The digest that identifies a request: of the operation, the task in the path, and the values of the body.
 
-    Digests are kept for good, so that what is hashed here never changes: neither the operations' names nor the fields.
-    A field that is added to a body later belongs into `asked` only where a client gives it.
+    Digests are kept for good, so the operations' names and the fields that are hashed here must never change. Add a
+    new field of a body to `asked` only if a client sends it.
     """
     return hashlib.sha256(orjson.dumps([operation, asked], option=orjson.OPT_SORT_KEYS)).digest()

@@ -1,6 +1,6 @@
-"""Which migration the database is at, which one this code needs, and the table that says so. It changes nothing.
+"""The migration of the database, the one that this code needs, and the table that holds it. Changes nothing.
 
-Apart from taskapi.migrations, because every worker needs it, and none needs what migrates: Alembic and its own.
+Separate from taskapi.migrations, because every worker needs this, but no worker needs Alembic.
 """
 
 import re
@@ -11,22 +11,22 @@ from psycopg2 import sql
 from taskapi.places import ROOT
 
 COMMAND = "AUTO_MIGRATE=true python -m taskapi.migrations"
-"""What brings the schema up in the environment of a service that may not do so itself."""
+"""The command that migrates the schema for a service with AUTO_MIGRATE off."""
 
 VERSION_TABLE = "taskapi_version"
-"""Where Alembic keeps which migration the database is at: not its default table, which other applications use, too."""
+"""Alembic's table for the database's migration. Not its default table, which other applications may use, too."""
 
 FIRST_REVISION = "0001"
 
 FIRST_VERSION_TABLE = "alembic_version"
-"""Where that is kept while the database is at the first migration, whose code knew no other table."""
+"""The table that the first migration uses instead."""
 
 TABLES = ("tasks", "task_history")
 """The tables that every migration has."""
 
 
 def known() -> set[str]:
-    """The numbers of this code's migrations: what their files' names begin with."""
+    """The numbers of this code's migrations, from the start of the files' names."""
     return {re.match(r"\d+", path.name)[0] for path in (ROOT / "alembic" / "versions").glob("[0-9]*.py")}  # type: ignore[index]
 
 
@@ -44,10 +44,10 @@ def rename_version_table_sql(old: str, new: str) -> list[str]:
 
 
 def current(connection: ext.connection) -> str | None:
-    """The migration that the database is at, None when it has no schema of ours.
+    """The migration of the database, None if it has no taskapi schema.
 
-    What another application keeps in Alembic's default table does not count, even where it calls its migration as we
-    do our first one: then our tables are not there.
+    Another application may use Alembic's default table, and may even call its migration as we call our first one. It
+    does not count, since then our tables are missing.
     """
     if _exists(connection, VERSION_TABLE):
         return _only_row(connection, VERSION_TABLE)
@@ -58,7 +58,7 @@ def current(connection: ext.connection) -> str | None:
 
 
 def missing_tables(connection: ext.connection) -> list[str]:
-    """Those of our tables that are not there."""
+    """Our tables that do not exist."""
     return [table for table in TABLES if not _exists(connection, table)]
 
 

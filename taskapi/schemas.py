@@ -1,4 +1,4 @@
-"""What may come in, and what goes out: the rules of every field, for the parsing, the documentation and the tests."""
+"""The schemas of requests and answers, for parsing, the documentation and the tests."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ CODES: dict[str, tuple[tuple[str, ...], str]] = {
     "ActionType": (ACTION_TYPES, "What a change did to its task."),
     "Popup": (POPUPS, "Which SweetAlert2 dialog to show after a write."),
 }
-"""Lists of words that the document has as components of their own: name, words, description."""
+"""Lists of words that are components of the OpenAPI document: name, words, description."""
 
 TITLE_LENGTH = 255
 DESCRIPTION_LENGTH = 5000
@@ -25,13 +25,13 @@ BLANK = (
     r"\s\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f"
     r"\u202a-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
-"""The characters that show nothing, as the inside of a regular expression's brackets. Of Unicode's first plane, all
-that are White_Space, control characters or Default_Ignorable_Code_Point, the marks of interlinear annotations (U+FFF9
-to U+FFFB), and the blank of Braille (U+2800).
+"""The invisible characters, for the brackets of a regular expression. They are all characters of Unicode's first plane
+that are White_Space, control characters or Default_Ignorable_Code_Point. The marks of interlinear annotations (U+FFF9
+to U+FFFB) and the blank of Braille (U+2800) also count.
 
-The trigger of the table `tasks` has the same. No character beyond the first plane is one of them: there, patterns of
-JavaScript mean two different things. \\s is for U+2028 and U+2029, which a generator of clients, where they are named,
-writes into a pattern as line ends; all others in which the engines' \\s differ are named."""
+The database's rule for titles has the same list. It has no characters beyond the first plane, since JavaScript reads
+such patterns in two different ways. \\s covers U+2028 and U+2029, because a client generator writes these into a pattern
+as line ends if they are named. All other characters for which the engines' \\s differ are named."""
 
 VISIBLE = re.compile(f"[^{BLANK}]")
 STORABLE_AND_VISIBLE = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
@@ -44,17 +44,17 @@ KEY_RULE = f"1 to {LONGEST_KEY} printable ASCII characters"
 
 TOO_LONG = "must have at most {longest} characters"
 UNKNOWN = "is not known here"
-"""What is wrong with a field, a parameter or an argument that nobody asked for."""
+"""The message for an unknown field, parameter or argument."""
 
 LONGEST_NAME = 60
-"""Characters of a name that an error repeats."""
+"""How many characters of a name an error repeats."""
 
 MAX_ERRORS = 10
-"""Faults that an error names."""
+"""How many faults an error names."""
 
 
 def is_idempotency_key(value: str) -> bool:
-    """Whether it may be an Idempotency-Key, by KEY_RULE."""
+    """Whether the value is a valid Idempotency-Key (KEY_RULE)."""
     return 1 <= len(value) <= LONGEST_KEY and value.isascii() and value.isprintable()
 
 
@@ -91,7 +91,7 @@ class Text(fields.String):
 
 
 class WholeNumber(fields.Integer):
-    """A query parameter of ASCII digits: no sign but a minus, no spaces, no fraction, no other script's digits."""
+    """A query parameter of ASCII digits with an optional minus: no spaces, fractions, or digits of other scripts."""
 
     default_error_messages = {"invalid": "must be a whole number"}
 
@@ -102,7 +102,7 @@ class WholeNumber(fields.Integer):
 
 
 class Identifier(fields.UUID):
-    """A UUID in its 8-4-4-4-12 form: uuid.UUID() would take braces and missing hyphens, too."""
+    """A UUID in its 8-4-4-4-12 form: uuid.UUID() would also accept braces and missing hyphens."""
 
     default_error_messages = {"invalid_uuid": "must be a UUID such as 3b241101-e2bb-4255-8caf-4136c566a962"}
 
@@ -113,12 +113,12 @@ class Identifier(fields.UUID):
 
     @staticmethod
     def matches(value: str) -> bool:
-        """Whether it is a UUID in that form."""
+        """Whether the value is a UUID in that form."""
         return UUID_PATTERN.fullmatch(value) is not None
 
 
 class Code(fields.String):
-    """One of the words of CODES[component]. `only`: always this one."""
+    """One of the words of CODES[component], or always `only`."""
 
     def __init__(self, component: str, *, only: str | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -127,7 +127,7 @@ class Code(fields.String):
 
 
 class Strict(Schema):
-    """Refuses what it does not know."""
+    """Refuses unknown fields."""
 
     class Meta:
         unknown = RAISE
@@ -139,7 +139,7 @@ class Query(Strict):
     """The parameters of a query string."""
 
     EMPTY_IS_ABSENT: ClassVar[frozenset[str]] = frozenset()
-    """Those that a form may send without a value: `offset=` counts as not given. Empty, any other breaks its rule."""
+    """Parameters that a form may send empty: `offset=` counts as not given. Any other parameter must not be empty."""
 
 
 class TaskCreateSchema(Strict):
@@ -148,7 +148,7 @@ class TaskCreateSchema(Strict):
     title = Text(
         longest=TITLE_LENGTH, blank=False, required=True, metadata={"description": f"{MUST_SHOW} Stored as sent."}
     )
-    # A function: a `default` in the document makes generators of clients demand the field.
+    # A function: with a `default` in the document, client generators would require the field.
     description = Text(longest=DESCRIPTION_LENGTH, allow_none=True, load_default=lambda: None)
 
 
@@ -193,7 +193,7 @@ class HistoryQuerySchema(Query):
 
     @post_load
     def _selection(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The repository's arguments: where both `page` and `offset` are given, `page` wins."""
+        """The repository's arguments. If both `page` and `offset` are given, `page` wins."""
         limit = query["limit"]
         page = query.get("page")
         return {
@@ -225,7 +225,7 @@ def _time(description: str, **options: Any) -> fields.DateTime:
 
 
 class Answer(Schema):
-    """What goes out. A later version may add fields: clients ignore those that they do not know."""
+    """An answer. A later version may add fields; clients ignore fields that they do not know."""
 
     class Meta:
         unknown = EXCLUDE
@@ -254,7 +254,7 @@ class HistoryEntrySchema(Answer):
 
 
 class PaginationSchema(Answer):
-    """Where the page stands in its selection."""
+    """The position of the page in the selection."""
 
     total_count = fields.Integer(required=True)
     total_pages = fields.Integer(required=True)
@@ -299,14 +299,14 @@ class ReadySchema(Answer):
 
 
 def _always(value: bool | None) -> fields.Raw:
-    """A key whose value never differs."""
+    """A key that always has the same value."""
     return fields.Raw(
         required=True, metadata={"type": "null"} if value is None else {"type": "boolean", "const": value}
     )
 
 
 class Success(Answer):
-    """What every success answers. A write has its code instead of the null in `popup`."""
+    """A success. In a write, `popup` has a code instead of null."""
 
     success = _always(True)
     data: fields.Field[Any] = fields.Raw(required=True)
@@ -355,7 +355,7 @@ class TaskIncompleteAnswerSchema(TaskAnswerSchema):
 
 
 class TaskDeletedAnswerSchema(Success):
-    """Nothing: the task is gone."""
+    """No data: the task is gone."""
 
     data = _always(None)
     popup = _popup("TASK_DELETED")
@@ -386,7 +386,7 @@ class ReadyAnswerSchema(Success):
 
 
 class FailureSchema(Answer):
-    """What every failure answers."""
+    """A failure."""
 
     success = _always(False)
     data = _always(None)

@@ -1,4 +1,4 @@
-"""Every setting: the environment variable's name, its default, and what it means; also what our processes hand down."""
+"""The settings: environment variables with their defaults, and values that our processes pass on."""
 
 import os
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ EXACT_ORIGIN = (
 )
 HOST_NAME = "a host name such as api.example.com, or .example.com for all names that end with it"
 
-# What gunicorn's master leaves for its workers. The names stay: the master may be of an older version.
+# From gunicorn's master to its workers. Do not rename them: the master may be of an older version.
 SLOTS_VARIABLE = "TASKAPI_SLOTS"
 METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it, too.
 
@@ -24,7 +24,7 @@ METRICS_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads 
 class Settings:
     """The settings of one process. `Settings.from_environment()` reads them; README's table explains them.
 
-    The last four are not for people: they are what the process that started this one hands down.
+    The last four are not for people: they come from the process that started this one.
     """
 
     app_env: str = "development"
@@ -49,11 +49,11 @@ class Settings:
     log_level: str = "INFO"
 
     has_gunicorn_conf: bool = False
-    """Whether gunicorn.conf.py was read, by this process or by the one that started it."""
+    """Whether this process, or the one that started it, has read gunicorn.conf.py."""
     slots: int | None = None
-    """The descriptor of the file of the service's connection slots; None where no other process shares them."""
+    """The descriptor of the file with the service's connection slots. None if no other process shares them."""
     metrics_folder: str | None = None
-    """The folder in which the workers share what they count; None where no other process counts."""
+    """The folder in which the workers share their metrics. None if there is only this process."""
     has_inherited_sockets: bool = False
     """Whether gunicorn gets its sockets from the master before it, or from systemd."""
 
@@ -68,20 +68,20 @@ class Settings:
 
     @property
     def pool_size(self) -> int:
-        """Connections of one worker: its share of the service's, and one at the least."""
+        """Connections of one worker: its share of the service's, but at least one."""
         return max(1, self.db_connections // self.workers)
 
     @property
     def ending_seconds(self) -> int:
-        """How long a process that is to end may answer what it has begun: longer than any request may take."""
+        """How long an ending process may finish its requests: longer than any request may take."""
         return int(self.request_deadline) + 5
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read the settings from the process's environment and, in development, from `.env` in the project's folder.
 
-        Raises ConfigurationError, in a sentence that names the variable and what is allowed. It shows the value, too,
-        unless that may be a secret.
+        Raises ConfigurationError with a sentence that names the variable and the allowed values. It shows the value,
+        too, unless that may be a secret.
         """
         env = Environment(BASE)
         db_connections = env.whole("DB_CONNECTIONS", cls.db_connections, 1, 10_000)
@@ -135,7 +135,7 @@ def _descriptor(text: str | None) -> int | None:
 
 
 def _data_dir(text: str) -> Path:
-    """The folder, relative to the project's; in a .env file, no shell has read a `~` before us."""
+    """The folder, relative to the project's. Expands `~`, since no shell does this for a .env file."""
     try:
         return BASE / Path(text or DATA).expanduser()
     except RuntimeError:
@@ -150,7 +150,7 @@ def _listening_host(text: str) -> str:
 
 
 def _trusted_host(text: str) -> str:
-    """A host's name; with a dot before it, also all names that end with it."""
+    """A host's name. A leading dot also allows all subdomains."""
     if text.startswith("."):
         return f".{host_name(text[1:])}"
     return host_name(f"[{text}]" if text.count(":") > 1 and not text.startswith("[") else text)

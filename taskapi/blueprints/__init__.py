@@ -1,4 +1,4 @@
-"""The views: each parses with a schema, asks the repository once, and answers."""
+"""The views. Each parses with a schema, calls the repository once, and answers."""
 
 from taskapi.blueprints.health import health
 from taskapi.blueprints.history import history

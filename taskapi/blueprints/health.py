@@ -33,8 +33,8 @@ def get_health() -> Response:
 def get_readiness() -> Response:
     """Tell whether the service can serve
 
-    The database answers, takes writes, has the tables and the schema that this version needs, and has not been loaded
-    into a younger cluster; else 503, with the reason. Never needs a token.
+    Ready means that the database answers, takes writes, has this version's tables and schema, and was not loaded into a
+    younger cluster. Otherwise 503, with the reason. Never needs a token.
     """
     current = health.repository.schema_version()
     if current != HEAD:

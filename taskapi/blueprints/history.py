@@ -19,7 +19,7 @@ history = Blueprint("History", __name__, url_prefix="/api/v1/history", descripti
 def list_history(selection: dict[str, Any]) -> Response:
     """List the history
 
-    Newest entry first; within one task in the order in which its changes happened. A page past the end is empty.
+    Newest entry first. The entries of one task are in the order of its changes. A page past the end is empty.
     """
     total_count, items = history.repository.list_history(**selection)
     # Not orjson: a page number may be of any size.

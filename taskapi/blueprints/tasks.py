@@ -63,7 +63,7 @@ def list_tasks() -> Response:
 def get_task(task_id: UUID) -> Response:
     """Get a task
 
-    As it stands now; what happened to it before is in the history.
+    The task as it is now. Its earlier changes are in the history.
     """
     return success(tasks.repository.get_task(task_id=task_id))
 
@@ -82,7 +82,7 @@ def get_task(task_id: UUID) -> Response:
 def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Response:
     """Change a task's title, its description, or both
 
-    An absent field stays as it is; `"description": null` clears it. Values that change nothing write nothing.
+    An absent field stays as it is; `"description": null` clears it. If nothing changes, nothing is written.
     """
     written = tasks.repository.update_task(task_id=task_id, changes=changes, idempotency_key=key)
     return _written(written, "TASK_UPDATED")
@@ -101,7 +101,7 @@ def update_task(changes: dict[str, Any], task_id: UUID, key: str | None) -> Resp
 def delete_task(task_id: UUID, key: str | None) -> Response:
     """Delete a task
 
-    The task is gone; its history stays, with a `DELETED` entry at its end.
+    The task's history stays, and ends with a `DELETED` entry.
     """
     written = tasks.repository.delete_task(task_id=task_id, idempotency_key=key)
     return _written(Written(b"null", written.replayed), "TASK_DELETED")
@@ -120,7 +120,7 @@ def delete_task(task_id: UUID, key: str | None) -> Response:
 def complete_task(task_id: UUID, key: str | None) -> Response:
     """Complete a task
 
-    A body is ignored. A task that is completed already stays untouched, and nothing is written.
+    A body is ignored. If the task is already completed, nothing is written.
     """
     written = tasks.repository.set_task_completed(task_id=task_id, is_completed=True, idempotency_key=key)
     return _written(written, "TASK_COMPLETED")
@@ -139,7 +139,7 @@ def complete_task(task_id: UUID, key: str | None) -> Response:
 def reopen_task(task_id: UUID, key: str | None) -> Response:
     """Reopen a task
 
-    A body is ignored. A task that is incomplete already stays untouched, and nothing is written.
+    A body is ignored. If the task is already incomplete, nothing is written.
     """
     written = tasks.repository.set_task_completed(task_id=task_id, is_completed=False, idempotency_key=key)
     return _written(written, "TASK_INCOMPLETE")

@@ -1,4 +1,4 @@
-"""A psycopg2 connection that never waits past its deadline, and knows what it may send to its server."""
+"""A psycopg2 connection that never waits past its deadline."""
 
 import math
 import os
@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from select import POLLIN, poll  # by name: gevent puts a slower poll() into the module
+from select import POLLIN, poll  # imported by name: gevent patches a slower poll() into the module
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -19,21 +19,20 @@ from taskapi.database.servers import DeadlinePassed
 from taskapi.settings import Settings
 
 LET_GO = 120.0
-"""Seconds for which a connection still counts that its server does not let go: longer, and the service would rather
-take a new one than stay without."""
+"""Seconds for which a connection counts if its server does not close it. After that, the service
+prefers one connection too many to none."""
 
 
 Wait = Callable[[bool, float], bool]
-"""Waits until a socket can be read (or written: True) or a time.monotonic() has come; returns whether it can."""
+"""Waits until a socket can be read (True: written), or until a time.monotonic(). Returns whether it can."""
 
 
 class Connection(ext.connection):
-    """A connection with a deadline, the statements prepared on it, and whether a pooler stands before its server.
+    """A connection with a deadline, its prepared statements, and whether it leads to a pooler.
 
-    `deadline` is a time.monotonic() in seconds, and `wait` is how it waits, once it is open. `before` is the SQL that
-    goes before each statement behind a pooler. `on_close`, if it is set, runs once: when the server has let the
-    connection go, or after LET_GO seconds.
-    `is_read_only` says whether the server took no writes when the connection was opened.
+    `deadline` is a time.monotonic() in seconds. `wait` waits for the open connection. Behind a pooler, `before` is the
+    SQL to send before each statement. `on_close`, if it is set, runs once: when the server has closed the connection,
+    or after LET_GO seconds. `is_read_only` says whether the server took no writes when the connection was opened.
     """
 
     is_read_only = False
@@ -51,26 +50,26 @@ class Connection(ext.connection):
         self._poller.register(self.fileno(), POLLIN)
 
     def is_alive(self) -> bool:
-        """Whether the server has not closed the connection, as far as this machine knows: no round trip."""
+        """Whether the connection is still open, as far as this machine knows. Makes no round trip."""
         if self.closed:
             return False
         if not self._poller.poll(0):
             return True
         try:
-            # Something has come: the first poll may read the server's last words, the second its end.
+            # Data has arrived: the first poll may read the server's last message, the second the end.
             return self.poll() == self.poll() == ext.POLL_OK  # type: ignore[no-any-return]
         except psycopg2.Error:
             return False
 
     def give_up(self) -> None:
-        """Keep the end of a connection whose server is silent, before psycopg2 closes it: close() looks at it."""
+        """Keep the socket of a connection whose server is silent, for close(), before psycopg2 closes it."""
         if self.on_close and not self._silent:
             self._silent = socket.socket(fileno=os.dup(self.fileno()))
 
     def close(self) -> None:
-        """Close, and wait until the server has let the connection go: a second here, and longer in a thread.
+        """Close, and wait until the server has closed its end: up to a second here, then in a thread.
 
-        Whoever counts connections at the server must not see the next one before this one is gone.
+        The server must not count the next connection before this one is gone.
         """
         ending = self._silent
         if self.is_alive():
@@ -94,7 +93,7 @@ def _outlast(ending: socket.socket, on_close: Callable[[], None]) -> None:
 
 
 def _has_ended(ending: socket.socket, timeout: float) -> bool:
-    """Whether the server has closed its end of a connection that we have closed, within `timeout` seconds."""
+    """Whether the server closes its end of a connection that we have closed, within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     try:
         # psycopg2's own close() does not tell the server while this copy of the socket is open.
@@ -110,7 +109,7 @@ def _has_ended(ending: socket.socket, timeout: float) -> bool:
 
 
 def poll_socket(descriptor: int) -> Wait:
-    """Waits that stop the whole thread."""
+    """Waits that block the whole thread."""
     poller = select.poll()
 
     def wait(writing: bool, deadline: float) -> bool:
@@ -121,39 +120,39 @@ def poll_socket(descriptor: int) -> Wait:
 
 
 def wait_by(waits: Callable[[int], Wait]) -> None:
-    """From now on all connections of this process wait by what `waits` gives for their descriptors.
+    """Make all connections of this process wait with `waits(descriptor)`.
 
-    psycopg2 has one way for each process, so that it is who starts a process of greenlets who calls this, before
-    connect() takes poll_socket.
+    psycopg2 has one wait callback for each process. So a process with greenlets must call this before the first
+    connect(), which would choose poll_socket.
     """
     ext.set_wait_callback(partial(_wait, waits))
 
 
 def _wait(waits: Callable[[int], Wait], connection: Connection) -> None:
-    """psycopg2's wait callback: return when the answer is there, raise DeadlinePassed when it is late.
+    """psycopg2's wait callback: returns when the answer is there, raises DeadlinePassed if it is late.
 
-    The sockets' own timeouts do not do this: a stopped server keeps its TCP connection alive.
+    Socket timeouts cannot do this: a stopped server keeps its TCP connection alive.
     """
-    # The callback is the whole process's: the connections of others, such as a migration's, have no deadline.
+    # The callback is for the whole process: other connections, such as a migration's, have no deadline.
     deadline: float = getattr(connection, "deadline", math.inf)
     wait: Wait | None = getattr(connection, "wait", None)
     while (state := connection.poll()) != ext.POLL_OK:
         if not (wait or waits(connection.fileno()))(state == ext.POLL_WRITE, deadline):
             if isinstance(connection, Connection):
                 connection.give_up()
-            # psycopg2 closes a connection whose callback raises: no late answer is taken for the next one's.
+            # psycopg2 closes a connection whose callback raises, so a late answer is never mistaken for the next one.
             raise DeadlinePassed("the server did not answer in time")
     if wait is None and isinstance(connection, Connection):
-        # It is open. Until now, libpq may have changed the socket.
+        # It is open. Before, libpq might have changed the socket.
         connection.wait = waits(connection.fileno())
 
 
 def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] | None = None) -> Connection:
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
-    servers.py chooses the server where DATABASE_URL names several, or one with several addresses.
+    If DATABASE_URL has several hosts or addresses, servers.py chooses one.
 
-    Raises psycopg2.OperationalError, which says why of each server that was tried; then, too, `on_close` has run.
+    Raises psycopg2.OperationalError, with the reason for each server that was tried. Then, too, `on_close` has run.
     """
     if ext.get_wait_callback() is None:
         wait_by(poll_socket)
@@ -169,18 +168,18 @@ def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None]
 
 
 def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connection:
-    """Open a connection to one server, whose parameters `server` has, and make it ready, all by `until`.
+    """Open a connection to the server with these parameters, and make it ready, all by `until`.
 
-    Behind a transaction-mode pooler a session setting would leak to other clients: there, nothing is set, and
-    `before` goes with each statement instead. A pooler gives itself away by the process id: the one from the
-    handshake is its own, the one that the server tells is the server's.
+    Behind a transaction-mode pooler, a session setting would leak to other clients. There, nothing is set, and `before`
+    goes with each statement instead. Process ids reveal a pooler: the handshake has the pooler's id, but a query
+    returns the server's.
     """
     parameters = {
         "application_name": "taskapi",
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        # A network that is gone ends the connection a little before the statement is given up: then nobody holds it.
+        # If the network is gone, the connection ends a little before the statement's deadline, and holds no slot.
         "tcp_user_timeout": milliseconds(settings.db_statement_timeout),
         **ext.parse_dsn(libpq_url(settings)),
         **server,
@@ -196,7 +195,7 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
                 raise psycopg2.OperationalError(problem)
             session = limits(settings)
             if durability == "off":
-                # What has been answered must survive a crash, whatever the role or the database prefers.
+                # Acknowledged writes must survive a crash, whatever the role or the database prefers.
                 session += " SET LOCAL synchronous_commit = on;"
             connection.before = READ_COMMITTED + session + PLANNING
             connection.behind_pooler = backend_pid != connection.info.backend_pid
@@ -205,7 +204,7 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
                     "SET jit = off; SET default_transaction_isolation = 'read committed';"
                     f" {(session + PLANNING).replace('SET LOCAL', 'SET')}"
                 )
-        # Answers are JSON text in UTF-8 already: to decode it would only mean to encode it again.
+        # Answers are JSON text in UTF-8 already, so they are not decoded.
         ext.register_type(ext.BYTES, connection)
     except BaseException:
         connection.close()
@@ -214,24 +213,24 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
 
 
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
-"""The SQL for a transaction whose session may have another default. The statements take locks, and are written for this
-level: on a higher one, whoever waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
+"""The SQL for a transaction whose session may have another default. The statements take locks and need this level: on a
+higher one, a transaction that has waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
 
 PLANNING = (
     " SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
 )
-"""The SQL for plans that do not depend on when they are made: a connection, and its triggers, keep a plan that was made
-while a table was small. Every statement has its indexes, so that none needs to read a whole table (decision 13)."""
+"""The SQL for plans that do not depend on when they are made. Otherwise a connection and its triggers would keep plans
+from when a table was small. Every statement has its indexes, so none needs to read a whole table (decision 13)."""
 
 PROPERTIES_SQL = "current_setting('server_encoding'), current_setting('session_replication_role')"
-"""What misfit() judges."""
+"""The columns that misfit() checks."""
 
 SESSION_SQL = f"SELECT pg_backend_pid(), current_setting('synchronous_commit'), {PROPERTIES_SQL}"
 
 
 def misfit(encoding: str, replication_role: str) -> str | None:
-    """Why taskapi cannot work on a database or with a role of these PROPERTIES_SQL, in one sentence; None if it can."""
+    """Why taskapi cannot work with these PROPERTIES_SQL, in one sentence; None if it can."""
     if encoding != "UTF8":
         return (
             f"the database's encoding is {encoding}, and taskapi needs UTF8: make another database with"
@@ -246,7 +245,7 @@ def misfit(encoding: str, replication_role: str) -> str | None:
 
 
 def limits(settings: Settings, longest: float = math.inf) -> str:
-    """The SQL that makes the server give up in time, in `longest` seconds at most, for the transaction it stands in."""
+    """The SQL for the time limits of a transaction, at most `longest` seconds."""
     return (
         f"SET LOCAL lock_timeout = {milliseconds(min(settings.db_lock_timeout, longest))};"
         f" SET LOCAL statement_timeout = {milliseconds(min(settings.db_statement_timeout, longest))};"
@@ -254,5 +253,5 @@ def limits(settings: Settings, longest: float = math.inf) -> str:
 
 
 def milliseconds(seconds: float) -> int:
-    """Whole milliseconds, one at the least: Postgres takes 0 for no limit."""
+    """Whole milliseconds, at least one: 0 means no limit to Postgres."""
     return max(1, round(seconds * 1000))

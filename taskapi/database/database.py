@@ -45,38 +45,38 @@ CONNECT_PAUSE = 0.1
 """Seconds between two tries to connect."""
 
 CONNECT_RETRY = 1.0
-"""Seconds after which one more request tries to connect, of those that wait because none can."""
+"""Seconds after which one more waiting request tries to connect, while connecting fails."""
 
 GRACE = 1.0
-"""Seconds, at most, between the server's own time limits and ours, so that its answer comes before we give it up as
-dead; and between ours and the request's deadline, to send the answer."""
+"""At most so many seconds are between the server's time limits and ours, so that its answer comes before we give up. The
+same time is between our limits and the request's deadline, to send the answer."""
 
 RECYCLE = 240
-"""Seconds after which a connection is replaced: Neon suspends, and cuts connections silently, after 300 idle ones."""
+"""Seconds after which a connection is replaced. Neon cuts connections silently after 300 idle seconds."""
 
 RUNS = 3
-"""Runs of a statement whose answer was lost, where running it again does no harm."""
+"""How often a statement runs if its answer is lost and running it again does no harm."""
 
 PAUSE, LONGEST_PAUSE = 0.01, 0.5
-"""Seconds before another run of what was rolled back: up to the first, doubled each time, up to the second; by chance,
-so that those who met do not meet again."""
+"""Seconds before a rolled-back statement runs again: random, up to the first value, which doubles each time up to the
+second. So two statements that collided do not collide again."""
 
 REPLACEMENT_PAUSE = 1.0
-"""Seconds between two replacements of the pool: a database that stays read-only is not flooded with new connections."""
+"""Seconds between two replacements of the pool, so that a read-only database is not flooded with new connections."""
 
 LARGE = 8 * 1024 * 1024
-"""Bytes of one value after which a connection is replaced: libpq never gives back the memory that it received it in."""
+"""Bytes of one value after which a connection is replaced: libpq never frees the memory of a received value."""
 
 
 class Database:
     """The statements of sql/ on a pool of connections. One for each process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConfigurationError where DATABASE_URL is no URL, ValueError where sql/ is not in order."""
+        """Raises ConfigurationError if DATABASE_URL is not a URL, ValueError if sql/ has a mistake."""
         libpq_url(settings)
         self._settings = settings
         self._statements = queries.load()
-        # Short deadlines have a short one.
+        # Shorter for short deadlines.
         self._grace = min(GRACE, settings.request_deadline / 10)
         self._permits = FairSemaphore(settings.pool_size)
         self._slots = None if settings.slots is None else Slots(settings.slots, settings.db_connections)
@@ -86,22 +86,22 @@ class Database:
         self._pool = Stack(
             self._open,
             recycle=RECYCLE,
-            # Each statement is a transaction of its own: there is never anything to roll back.
+            # Each statement is its own transaction, so there is never anything to roll back.
             reset_on_return=None,
         )
         if self._slots:
             threading.Thread(target=self._share, daemon=True).start()
 
     def run(self, name: str, parameters: Mapping[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
-        """Run the statement `name` as a transaction of its own; return its first row, None when it has none.
+        """Run the statement `name` as its own transaction. Return its first row, or None.
 
-        `repeatable` says that running it again does no harm (a read, or a write with an idempotency key): then it is
-        run again where the connection was lost before the answer came. What wrote nothing, because another transaction
-        came in between or the server takes no writes, is run again in any case. All of it together ends by the
-        request's `deadline`, and within REQUEST_DEADLINE.
+        `repeatable`: running the statement again does no harm (a read, or a write with an idempotency key). Then it runs
+        again if the connection was lost before the answer came. If another transaction interfered, or the server takes
+        no writes, nothing was written, and the statement always runs again. All runs together end by the request's
+        `deadline`, and within REQUEST_DEADLINE.
 
-        Raises DatabaseUnavailable in one of its kinds: OutcomeUnknown whenever one of the runs may have written.
-        Raises StatementFailed, which is a defect.
+        Raises a subclass of DatabaseUnavailable: OutcomeUnknown if any of the runs may have written. Raises
+        StatementFailed for a defect.
         """
         started = time.monotonic()
         token = deadline.set(min(deadline.get(), started + self._settings.request_deadline))
@@ -124,7 +124,7 @@ class Database:
                         raise
                     time.sleep(pause)
         except DatabaseUnavailable as error:
-            # What became of an earlier run is no better known for the failure of this one.
+            # The failure of this run does not settle the outcome of an earlier one.
             if unknown and error is not unknown:
                 raise unknown from error
             raise
@@ -133,13 +133,13 @@ class Database:
             seconds_spent.set(seconds_spent.get() + time.monotonic() - started)
 
     def drain(self) -> None:
-        """Close idle connections, and each of the others when its statement is done: this worker is about to end."""
+        """Close idle connections now, and the others when their statements end: this worker is about to end."""
         self._draining = True
         self._pool.dispose()
 
     def _left(self) -> float:
-        """Seconds that are left of the current request for the server, and for the ways to it: its answer and ours have
-        some of their own."""
+        """Seconds of the current request that are left for the server and the network. Its answer and ours have extra
+        time."""
         return deadline.get() - 2 * self._grace - time.monotonic()
 
     def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
@@ -154,8 +154,8 @@ class Database:
                 keeps = row is None or not any(type(value) is bytes and len(value) > LARGE for value in row)
                 return row
             except (OutcomeUnknown, SchemaMismatch):
-                # Even if it is open: what comes next on it may be this statement's, and what its session remembers of
-                # the schema is not so any more.
+                # Even if it is open: the next data on it may be this statement's answer, or its session may remember an
+                # old schema.
                 keeps = False
                 raise
             except ReadOnly:
@@ -171,8 +171,8 @@ class Database:
             self._permits.release()
 
     def _replace(self, pool: Stack) -> None:
-        """Leave all connections of the pool, the caller's too: their server takes no writes, and need not be the one
-        that serves now. Those that were opened a moment ago stay a moment longer."""
+        """Replace the pool and all its connections, including the caller's: their server takes no writes, and another
+        server may be the primary now. A pool that was just replaced stays a moment longer."""
         with self._replacing:
             now = time.monotonic()
             if pool is not self._pool or now - self._replaced < REPLACEMENT_PAUSE:
@@ -191,12 +191,12 @@ class Database:
             try:
                 cursor.execute(self._text(name, connection, seconds), parameters)
             except UNPREPARED:
-                # Refused before anything ran: the connection has other statements prepared than we believe.
+                # The server refused before anything ran: the connection's prepared statements are not what we expect.
                 connection.prepared.clear()
                 cursor.execute(self._text(name, connection, seconds), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
-            # Not with its cause, whose details quote the row that was refused.
+            # Without the cause, whose details quote the refused row.
             raise _translate(error, connection, name) from None
         connection.prepared.add(name)
         if row and row[0] == RACED:
@@ -204,7 +204,7 @@ class Database:
         return row
 
     def _text(self, name: str, connection: Connection, seconds: float) -> str:
-        """What to send, in one message: the first EXECUTE of a connection goes behind its PREPARE.
+        """The message to send: on a connection, the first EXECUTE of a statement follows its PREPARE.
 
         Where less than the usual time is left, the statement carries a shorter limit: the server gives up before we do,
         and says that nothing was written.
@@ -217,14 +217,14 @@ class Database:
             return limit + statement.text
         if name in connection.prepared:
             return limit + statement.execute
-        # A first EXECUTE that fails leaves its PREPARE behind: from nothing known to nothing there.
+        # A failed first EXECUTE leaves its PREPARE behind. If we know of no prepared statement, remove all.
         begin = "" if connection.prepared else "DEALLOCATE ALL; "
         return f"{limit}{begin}{statement.prepare}; {statement.execute}"
 
     def _checkout(self) -> tuple[Stack, PoolProxiedConnection]:
-        """A permit, and a live connection of the pool: one that is there, or one that is opened.
+        """Take a permit and a live connection of the pool: an idle or a new one.
 
-        Where none can be opened, one request goes on trying, and the others wait in line for those that there are:
+        If no connection can be opened, one request keeps trying, and the others wait in line for existing connections:
         a server, a role or a database may allow fewer than DB_CONNECTIONS.
         """
         give_up = time.monotonic() + min(self._settings.db_pool_timeout, self._left())
@@ -233,11 +233,11 @@ class Database:
             try:
                 return self._connected()
             except (psycopg2.Error, DeadlinePassed, _NoSlot) as error:
-                # Nothing was sent yet, so that another try is safe; a server that restarts is back in a moment.
+                # Nothing was sent yet, so another try is safe. A server that restarts is back in a moment.
                 failure = error
                 is_last = time.monotonic() + CONNECT_PAUSE >= give_up
                 if not self._permits.withhold(CONNECT_RETRY):
-                    # So this worker has no connection at all.
+                    # This worker has no connection at all.
                     if self._slots and TOO_MANY.search(str(error)):
                         self._slots.call()
                     if not is_last:
@@ -281,7 +281,7 @@ class Database:
         return connection
 
     def _share(self) -> None:
-        """Leave a connection to another worker that has none and can open none, one a second."""
+        """Give up one connection a second for workers that have none and cannot open one."""
         while not self._draining:
             time.sleep(CONNECT_RETRY)
             if self._slots and self._slots.is_called() and self._permits.acquire(CONNECT_RETRY):
@@ -290,25 +290,25 @@ class Database:
                         pooled = self._pool.connect()
                         pooled.invalidate()
                         pooled.close()
-                except Exception as error:  # noqa: BLE001  # The thread goes on: nobody else would do this.
+                except Exception as error:  # noqa: BLE001  # The thread must go on.
                     log.warning(
                         "cannot leave a connection to another worker: %s", without_password(error, self._settings)
                     )
                 finally:
-                    # Nor is another one opened here in its place, before the other worker has tried.
+                    # Open no other connection here until the other worker has tried.
                     if not self._permits.withhold(CONNECT_RETRY):
                         self._permits.release()
 
 
 class _NoSlot(Exception):
-    """Every connection of the service is taken, by this worker and the others."""
+    """This worker and the others have taken every connection of the service."""
 
 
 TOO_MANY = re.compile("too many|connection slots|no more connections")
-"""How PostgreSQL (53300) and PgBouncer refuse a connection beyond what they allow; its code does not come this far."""
+"""How PostgreSQL (53300) and PgBouncer refuse too many connections. The error's code is lost before it gets here."""
 
 RACED = b"raced"
-"""What a statement of sql/ answers that found nothing to do, because the same request was done meanwhile."""
+"""The answer of a statement that must run again, because the same request may have been done in the meantime."""
 
 CONFLICTS = {"40001", "40P01"}
 """serialization_failure, deadlock_detected."""
@@ -317,26 +317,24 @@ READ_ONLY = "25006"
 """read_only_sql_transaction: a standby, or default_transaction_read_only."""
 
 UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedStatement)
-"""Not prepared; "cached plan must not change result type", after a migration; prepared already."""
+"""Not prepared; "cached plan must not change result type", after a migration; already prepared."""
 
 SCHEMA_CODES = {"42P01", "42703", "42883", "3F000", "42804"}
 """No such table, column, function, schema; a column of another type than a trigger remembers."""
 
 REFUSALS = ("55P03", "57014", "42501", "53", "58", "XX")
-"""A lock not given in time; a statement that took too long; a right that the role has not; resources, disk and system
-errors."""
+"""A lock timeout; a statement timeout; a right that the role lacks; resources, disk and system errors."""
 
 CUTS = ("57P", "08")
-"""The server, or the way to it, is ending."""
+"""The server is shutting down, or the connection is lost."""
 
 LONGEST_REASON = 500
-"""Characters of the server's message that are logged. A trigger may raise one of any length."""
+"""How many characters of the server's message are logged. A trigger may raise a message of any length."""
 
 
 def _translate(error: Exception, connection: Connection, name: str) -> Exception:
-    """Our error for the driver's. An ERROR of the server rolled everything back; a lost connection tells nothing.
-
-    The classes are those of Postgres' manual, appendix A.
+    """Our error for the driver's. After an ERROR of the server, everything was rolled back. After a lost connection, the
+    outcome is unknown. The classes of codes are in Postgres' manual, appendix A.
     """
     code: str | None = getattr(error, "pgcode", None)
     if code is None or connection.closed or code.startswith(CUTS):

@@ -1,4 +1,4 @@
-"""DATABASE_URL as libpq takes it; what people paste there by mistake is refused in a sentence without the password."""
+"""DATABASE_URL as libpq reads it. Common mistakes get an error sentence without the password."""
 
 import re
 
@@ -12,10 +12,10 @@ FORM = "postgresql://user:password@host/database"
 
 ENCODE = f"special characters in the password must be percent-encoded: @ as %40, / as %2F, ? as %3F; give {FORM}"
 
-# A driver's name, as SQLAlchemy has it, says nothing about the server.
+# SQLAlchemy's driver name says nothing about the server.
 SCHEME = re.compile(r"\Apostgres(?:ql)?(?:\+\w+)?://", re.IGNORECASE)
 
-# Unencoded, a password's @ or / would make a host, a port or a database of the rest, for an error to quote.
+# After an unencoded @ or /, the rest of a password would look like a host, a port or a database, and errors quote them.
 SHAPE = re.compile(r"\w+://(?:[^@/?]*@)?([^@?]*)(?:\?(.*))?")
 
 MISTAKES = [
@@ -36,7 +36,7 @@ MISTAKES = [
     ),
     (r"\w+://[^@/?]*:[*•]{3,}@", "its password is hidden behind stars; copy it with the password shown"),
 ]
-"""What the text begins with, whatever the case, and what is wrong with it. The first that fits counts."""
+"""Patterns for the start of the text, in any case, and what is wrong with it. The first match counts."""
 
 PARAMETERS = {
     "pgbouncer": "a pooler is noticed without it",
@@ -48,13 +48,13 @@ PARAMETERS = {
     "sslaccept": "sslmode is for that",
     "ssl": "sslmode=require is for that",
 }
-"""Parameters of other programs' URLs, and what to do without them."""
+"""Parameters of other programs' URLs, and what to use instead."""
 
 
 def libpq_url(settings: Settings) -> str:
-    """`settings.database_url` as libpq takes it.
+    """`settings.database_url` as libpq reads it.
 
-    Raises ConfigurationError, which says what is wrong and how to mend it, where libpq cannot read it.
+    Raises ConfigurationError if libpq cannot read it, with what is wrong and how to fix it.
     """
     url = SCHEME.sub("postgresql://", settings.database_url or "")
     if mistake := _mistake(url):
@@ -63,14 +63,14 @@ def libpq_url(settings: Settings) -> str:
 
 
 def without_password(error: Exception, settings: Settings) -> str:
-    """The error in one line, for a log: libpq may quote what it was given."""
+    """The error in one line without the password, which libpq may quote."""
     password = ext.parse_dsn(libpq_url(settings)).get("password")
     line = " ".join(str(error).split())
     return line.replace(password, "***") if password else line
 
 
 def _mistake(url: str) -> str | None:
-    """What is wrong with the URL. Not in libpq's words, which may quote the password."""
+    """What is wrong with the URL, or None. Never in libpq's words, which may quote the password."""
     if not url.isprintable():
         return "there is a line break or an invisible character in it; copy it again, in one line"
     for pattern, what in MISTAKES:
@@ -86,14 +86,14 @@ def _mistake(url: str) -> str | None:
 
 def _unknown_parameters(query: str) -> str | None:
     parameters = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    # libpq takes ssl=true, and no other value of that: it is JDBC's.
+    # libpq accepts only ssl=true, which is JDBC's.
     values = {"ssl": parameters.get("ssl")}
     unknown = [name for name in parameters if not _parses(f"postgresql:///?{name}={values.get(name, '')}")]
     if not unknown:
         return None
     if "@" in query:
         return ENCODE
-    # What only looks like a parameter may be the rest of a password with an & in it.
+    # An apparent parameter may be the rest of a password with an & in it.
     if not set(unknown) <= PARAMETERS.keys() and ("password" in parameters or not all(map(str.isidentifier, unknown))):
         return "PostgreSQL does not know a parameter behind the ?; remove it"
     hints = dict.fromkeys(PARAMETERS[name] for name in unknown if name in PARAMETERS)

@@ -1,4 +1,4 @@
-"""Loads the statements of sql/: each is named by its header line, `-- name(parameter, …)`."""
+"""Loads the statements of sql/. The header line `-- name(parameter, …)` names each one."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ PARAMETER = re.compile(r"%\((\w+)\)s")
 
 @dataclass(frozen=True)
 class Statement:
-    """One SQL statement with its name and parameters, in the two forms in which it is sent."""
+    """One SQL statement with its name and parameters, in the two forms that are sent."""
 
     name: str
     parameters: tuple[str, ...]
@@ -50,7 +50,7 @@ def _statements(path: Path) -> Iterator[Statement]:
     headers = list(HEADER.finditer(source))
     for header, following in zip(headers, [*headers[1:], None], strict=True):
         text = source[header.end() : following.start() if following else None]
-        # Comments are for people: the server need not read them at each call.
+        # Comments are for people; the server need not read them for each call.
         text = re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip().removesuffix(";")
         parameters = tuple(name.strip() for name in header["parameters"].split(",") if name.strip())
         if set(parameters) != set(PARAMETER.findall(text)):

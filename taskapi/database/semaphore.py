@@ -1,4 +1,4 @@
-"""A semaphore that serves its waiters in the order of their arrival, which threading's does not promise."""
+"""A semaphore that serves waiters in order of arrival. threading's does not promise this."""
 
 import threading
 import time
@@ -6,11 +6,11 @@ from collections import deque
 
 
 class FairSemaphore:
-    """Lets `count` holders in; a permit that comes free goes to whoever has waited longest.
+    """Lets `count` holders in. A free permit goes to the waiter that has waited longest.
 
-    Where nobody waits and nothing is withheld, no lock is taken: append() and pop() of a list are one step each.
-    Whoever joins the queue looks for a free permit after that, and whoever frees one looks for a queue after that: so
-    at least one of the two sees the other.
+    Without waiters and withheld permits, it takes no lock, since append() and pop() of a list are atomic. A new waiter
+    first joins the queue, and then looks for a free permit. A holder first frees its permit, and then looks for
+    waiters. So at least one of the two sees the other.
     """
 
     def __init__(self, count: int) -> None:
@@ -21,7 +21,7 @@ class FairSemaphore:
         self._mutex = threading.Lock()
 
     def acquire(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for a permit. Return whether there was one."""
+        """Wait up to `timeout` seconds for a permit. Return whether the caller has one."""
         if not self._waiters and not self._withheld and self._take():
             return True
         waiter = threading.Lock()
@@ -45,9 +45,9 @@ class FairSemaphore:
                 self._serve()
 
     def withhold(self, seconds: float) -> bool:
-        """Give a permit back that helps nobody now: it is there again `seconds` after the one withheld before it.
+        """Give a permit back that is useless now. It becomes free `seconds` after the one withheld before it.
 
-        Return False, and leave the permit with its holder, where nobody else holds one: somebody has to go on trying.
+        If the caller has the only permit, keep it and return False, since one caller must continue to try.
         """
         with self._mutex:
             if self._count - len(self._free) - len(self._withheld) <= 1:
@@ -57,7 +57,7 @@ class FairSemaphore:
             return True
 
     def restore(self) -> None:
-        """Have every permit that is withheld back now."""
+        """Free all withheld permits now."""
         with self._mutex:
             self._free += [None] * len(self._withheld)
             self._withheld.clear()
@@ -81,7 +81,7 @@ class FairSemaphore:
         return True
 
     def _serve(self) -> None:
-        """Take back what has been withheld for long enough, and give what is free to those who wait."""
+        """Free permits that were withheld for long enough, and give free permits to waiters."""
         while self._withheld and self._withheld[0] <= time.monotonic():
             self._withheld.popleft()
             self._free.append(None)
@@ -89,7 +89,7 @@ class FairSemaphore:
             self._waiters.popleft().release()
 
     def _give_up(self, waiter: threading.Lock, *, keep: bool) -> bool:
-        """Leave the queue; return whether a permit that arrived at the last moment is kept."""
+        """Leave the queue. Return whether the caller keeps a permit that arrived at the last moment."""
         with self._mutex:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)

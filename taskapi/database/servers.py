@@ -1,4 +1,4 @@
-"""Which servers DATABASE_URL means, in which order to try them, and how long to wait for each."""
+"""The servers of DATABASE_URL, the order in which to try them, and how long to wait for each."""
 
 import os
 import random
@@ -15,10 +15,10 @@ import psycopg2
 import psycopg2.extensions as ext
 
 LEAST_SHARE = 2.0
-"""Seconds that each server gets at the least, however many there are: less is too short, says libpq's manual."""
+"""The minimum of seconds for each server, however many there are. libpq's manual calls less too short."""
 
 SILENCE = 60.0
-"""Seconds for which a server that did not answer is tried after all others."""
+"""Seconds for which a server that did not answer comes after all others."""
 
 ENVIRONMENT = {
     "host": "PGHOST",
@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
     "load_balance_hosts": "PGLOADBALANCEHOSTS",
 }
-"""Where libpq finds what the URL does not say."""
+"""The variables that libpq reads for what the URL does not say."""
 
 Opened = TypeVar("Opened")
 
@@ -40,7 +40,7 @@ class DeadlinePassed(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """One place to connect to, as libpq's parameters. None leaves it to the URL, the environment and libpq."""
+    """One server, as libpq's parameters. None: as the URL, the environment or libpq says."""
 
     host: str | None = None
     hostaddr: str | None = None
@@ -49,16 +49,16 @@ class Server:
 
     @property
     def needs_lookup(self) -> bool:
-        """Whether the host is a name without an address yet."""
+        """Whether the host is a name that needs an address."""
         return bool(self.host) and not self.hostaddr and not str(self.host).startswith(("/", "@"))
 
     @property
     def place(self) -> "Server":
-        """The same, whatever is wanted of it."""
+        """The same server, without target_session_attrs."""
         return replace(self, target_session_attrs=None)
 
     def __str__(self) -> str:
-        """How a sentence begins that says why it did not work: as libpq's do, which do not always come this far."""
+        """The start of a sentence that says why connecting failed, like libpq's, which do not always get this far."""
         if self.needs_lookup:
             return f'could not translate host name "{self.host}" to address: '
         address = f" ({self.hostaddr})" if self.host and self.hostaddr not in (None, "", self.host) else ""
@@ -67,22 +67,23 @@ class Server:
 
 
 _silent: dict[Server, float] = {}
-"""The servers that did not answer, and until when (time.monotonic()) they come last."""
+"""The servers that did not answer, and until when they come last, as a time.monotonic()."""
 
 _lookups: dict[str, Future[list[str]]] = {}
-"""The lookups that are under way, by name."""
+"""The running lookups, by name."""
 
 
 def first(url: str, deadline: float, open_: Callable[[Mapping[str, str], float], Opened]) -> Opened:
-    """Return `open_(parameters, until)` for the first of the URL's servers where that raises no error.
+    """Return `open_(parameters, until)` for the first of the URL's servers for which it raises no error.
 
-    libpq's rules, with a limit that libpq itself only keeps where it may block: hosts are tried in order, or at random
-    with load_balance_hosts, and every address of each; target_session_attrs chooses among them; each has its share of
-    the time that is left, and no more than the URL's connect_timeout. A server that says why it refuses ends the
-    search, unless it is starting or ending. https://www.postgresql.org/docs/current/libpq-connect.html
+    The rules are libpq's, with a time limit that libpq itself keeps only if it may block. Hosts are tried in order, or
+    at random with load_balance_hosts, and every address of each host. target_session_attrs chooses among them. Each
+    server has its share of the time that is left, and at most the URL's connect_timeout. A server that answers with an
+    error ends the search, unless it is starting or ending.
+    https://www.postgresql.org/docs/current/libpq-connect.html
 
-    `until` and `deadline` are time.monotonic() in seconds. Raises psycopg2.OperationalError, which names every server
-    that was tried, and why it was not taken.
+    `until` and `deadline` are time.monotonic() in seconds. Raises psycopg2.OperationalError, which names each server
+    that was tried, and why it was not used.
     """
     options = _options(url)
     try:
@@ -115,7 +116,7 @@ def first(url: str, deadline: float, open_: Callable[[Mapping[str, str], float],
         else:
             _silent.pop(server.place, None)
             return opened
-    # In the order in which they were tried, each once: two passes may have met the same refusal.
+    # In the order of the tries, each once: two passes may have had the same error.
     raise psycopg2.OperationalError("; ".join(dict.fromkeys(failures)) or "there was no time left to connect")
 
 
@@ -128,15 +129,15 @@ def _remember(silent: Server) -> None:
 
 
 def _is_final(error: psycopg2.Error) -> bool:
-    """Whether a server has spoken for all: one that asks for another password, say, will not be alone in that."""
+    """Whether the error ends the search: a wrong password, for example, is wrong for all servers."""
     text = str(error)
-    # libpq puts the server's severity, in whatever language, before two blanks; its own words have no severity.
+    # libpq puts the server's severity, in any language, before two blanks. Its own errors have no severity.
     has_spoken = error.pgcode is not None or ":  " in text
     return has_spoken and "the database system is" not in text and not (error.pgcode or "").startswith("57P")
 
 
 def _options(url: str) -> dict[str, str]:
-    """What libpq will read of the URL, of the service file and of the environment, in this order."""
+    """The options that libpq will read from the URL, the service file and the environment, in this order."""
     given = ext.parse_dsn(url)
     known = {name: os.environ[variable] for name, variable in ENVIRONMENT.items() if variable in os.environ}
     service = given.get("service") or known.get("service")
@@ -144,7 +145,7 @@ def _options(url: str) -> dict[str, str]:
 
 
 def _service(name: str) -> dict[str, str]:
-    """What a service file says: https://www.postgresql.org/docs/current/libpq-pgservice.html."""
+    """The section of a service file: https://www.postgresql.org/docs/current/libpq-pgservice.html."""
     personal = Path(os.environ.get("PGSERVICEFILE") or Path.home() / ".pg_service.conf")
     system = Path(os.environ.get("PGSYSCONFDIR") or "/etc/postgresql-common") / "pg_service.conf"
     for path in (personal, system):
@@ -152,7 +153,7 @@ def _service(name: str) -> dict[str, str]:
             lines = [line.strip() for line in path.read_text().splitlines()]
             if f"[{name}]" in lines:
                 return dict(_section(lines[lines.index(f"[{name}]") + 1 :]))
-    # In a place that only libpq knows: it then looks up the names itself, too.
+    # It is in a place that only libpq knows. Then libpq looks up the names, too.
     return {"host": "", "hostaddr": ""}
 
 
@@ -166,11 +167,11 @@ def _section(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _servers(options: Mapping[str, str]) -> list[Server]:
-    """The hosts, not looked up yet."""
+    """The hosts, before their lookup."""
     hosts, addresses, ports = (options.get(name, "").split(",") for name in ("host", "hostaddr", "port"))
     count = max(len(hosts), len(addresses))
     if not any(hosts + addresses) or any(len(given) not in (1, count) for given in (hosts, addresses, ports)):
-        # Only libpq's default place; or lists that do not match, which libpq explains.
+        # libpq's default server, or lists of different lengths, which libpq explains.
         return [Server()]
     hosts, addresses, ports = (given * count if len(given) == 1 else given for given in (hosts, addresses, ports))
     servers = [
@@ -186,8 +187,8 @@ def _servers(options: Mapping[str, str]) -> list[Server]:
 def _look_up(host: str, until: float) -> list[str]:
     """The addresses of a host, in the system's order. Raises DeadlinePassed, or psycopg2.OperationalError.
 
-    The system's lookup waits as long as it likes. So it runs in a thread, one for each name however many wait for it;
-    in a gevent worker that is a greenlet, and the lookup a native thread of gevent's.
+    The system's lookup has no time limit. So it runs in a thread, one for each name, however many requests wait for it.
+    In a gevent worker, the thread is a greenlet, and the lookup runs in a native thread of gevent.
     """
     mine: Future[list[str]] = Future()
     lookup = _lookups.setdefault(host, mine)
@@ -207,7 +208,7 @@ def _look_up(host: str, until: float) -> list[str]:
 
 def _run_lookup(host: str, lookup: Future[list[str]]) -> None:
     try:
-        # As bytes: Python would refuse as text what the system takes.
+        # As bytes: Python refuses some text that the system accepts.
         found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
         lookup.set_result(list(dict.fromkeys(str(address[0]) for *_, address in found)))
     except OSError as error:

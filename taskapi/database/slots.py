@@ -1,6 +1,6 @@
-"""Caps the connections of all worker processes together, also while old and new workers overlap in a reload.
+"""Caps the connections of all workers together, even while old and new workers overlap in a reload.
 
-A slot is a byte of a file that its holder has locked. The kernel frees the lock with the process, however that ends.
+A slot is a byte of a file that its holder has locked. The kernel frees the lock when the process ends, however it ends.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ POLL_INTERVAL = 0.02
 
 
 CALL = struct.Struct("d")
-"""How a call stands in the file: when it was made, as a time.monotonic(), which all processes of a machine share."""
+"""A call in the file: its time as a time.monotonic(), which all processes of a machine share."""
 
 HEARD = 1.0
 """Seconds for which a call counts."""
@@ -23,22 +23,22 @@ HEARD = 1.0
 class Slots:
     """`count` slots in a file that the processes of one service share. One object for each process.
 
-    The workers inherit the open file from gunicorn's master: so it needs no name that somebody could remove.
+    The workers inherit the open file from gunicorn's master. It has no name, so nothing can remove it.
     """
 
     def __init__(self, descriptor: int, count: int) -> None:
-        """`descriptor` is the file's, open for writing. It stays open: closing it, anywhere in the process, would free
-        every slot (POSIX, fcntl).
+        """`descriptor`: the file, open for writing. Never close it: closing it anywhere in the process would free every
+        slot (POSIX, fcntl).
         """
         self._descriptor = descriptor
         self._free = list(range(count))
         self._called = 0.0
 
     def take(self, timeout: float) -> int | None:
-        """Take a slot within `timeout` seconds. Return its number, None when all stay taken."""
+        """Take a slot within `timeout` seconds. Return its number, or None if all stay taken."""
         deadline = time.monotonic() + timeout
         while True:
-            # A process does not meet its own locks, so that it has to know them.
+            # A process is not blocked by its own locks, so it must know them.
             for slot in self._free:
                 try:
                     fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
@@ -61,14 +61,14 @@ class Slots:
         os.pwrite(self._descriptor, CALL.pack(self._called), 0)
 
     def is_called(self) -> bool:
-        """Whether another process has just asked for a connection, and this one has not."""
+        """Whether another process, and not this one, has just asked for a connection."""
         since = time.monotonic() - HEARD
         call = os.pread(self._descriptor, CALL.size, 0)
         return self._called < since and len(call) == CALL.size and CALL.unpack(call)[0] > since
 
 
 def new_file() -> int:
-    """The descriptor of a file for slots, which has no name, needs no disk and is inherited by forks."""
+    """The descriptor of a new file for slots. It has no name, needs no disk, and forks inherit it."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("taskapi-slots")
     with tempfile.TemporaryFile() as file:

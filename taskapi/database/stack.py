@@ -1,4 +1,4 @@
-"""SQLAlchemy's pool on a list: the connection used last is used next."""
+"""A SQLAlchemy pool on a list: the connection used last is used next."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,9 +8,9 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 
 class Stack(Pool):
-    """A pool without limits of its own, and so without a lock: append() and pop() of a list are one step each.
+    """A pool without a limit, and so without a lock: append() and pop() of a list are atomic.
 
-    Its idle connections are all there: what is left of a closed one is dropped when it comes back.
+    It keeps no closed connections: a closed one is dropped when it comes back.
     """
 
     def __init__(self, creator: Callable[[], Any], **options: Any) -> None:
@@ -20,11 +20,11 @@ class Stack(Pool):
         self._idle: list[ConnectionPoolEntry] = []
 
     def has_idle(self) -> bool:
-        """Whether a connection is there that nobody uses."""
+        """Whether there is an idle connection."""
         return bool(self._idle)
 
     def recreate(self) -> "Stack":
-        """Another one of the same kind, without a connection."""
+        """A new, empty pool of the same kind."""
         return self._again()
 
     def dispose(self) -> None:
