@@ -30,8 +30,8 @@ that are White_Space, control characters or Default_Ignorable_Code_Point. The ma
 to U+FFFB) and the blank of Braille (U+2800) also count.
 
 The database's rule for titles has the same list. It has no characters beyond the first plane, since JavaScript reads
-such patterns in two different ways. \\s covers U+2028 and U+2029, because a client generator writes these into a pattern
-as line ends if they are named. All other characters for which the engines' \\s differ are named."""
+such patterns in two different ways. \\s covers U+2028 and U+2029, because a client generator writes these into a
+pattern as line ends if they are named. All other characters for which the engines' \\s differ are named."""
 
 VISIBLE = re.compile(f"[^{BLANK}]")
 STORABLE_AND_VISIBLE = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
