@@ -48,8 +48,8 @@ CONNECT_RETRY = 1.0
 """Seconds after which one more waiting request tries to connect, while connecting fails."""
 
 GRACE = 1.0
-"""Seconds, at most, between the server's time limits and ours, so that its answer comes before we give up. The same time
-is between our limits and the request's deadline, to send the answer."""
+"""Seconds, at most, between the server's time limits and ours, so that its answer comes before we give up. The same
+time is between our limits and the request's deadline, to send the answer."""
 
 RECYCLE = 240
 """Seconds after which a connection is replaced. Neon cuts connections silently after 300 idle seconds."""
@@ -96,9 +96,9 @@ class Database:
         """Run the statement `name` as its own transaction. Return its first row, or None.
 
         `repeatable`: running the statement again does no harm (a read, or a write with an idempotency key). Then it
-        runs again if the connection was lost before the answer came. If another transaction interfered, or the server takes
-        no writes, nothing was written, and the statement always runs again. All runs together end by the request's
-        `deadline`, and within REQUEST_DEADLINE.
+        runs again if the connection was lost before the answer came. If another transaction interfered, or the server
+        takes no writes, nothing was written, and the statement always runs again. All runs together end by the
+        request's `deadline`, and within REQUEST_DEADLINE.
 
         Raises a subclass of DatabaseUnavailable: OutcomeUnknown if any of the runs may have written. Raises
         StatementFailed for a defect.
