@@ -80,6 +80,8 @@ def _measure(postgres: Postgres, sizes: dict[str, tuple[int, int]], *, batches: 
         figures.setdefault(operation, {}).setdefault(name, []).append(milliseconds)
 
     urls = {name: postgres.database(name, tasks=tasks, entries=entries) for name, (tasks, entries) in sizes.items()}
+    # Also now: the services close connections that are idle for as long as this takes.
+    postgres.run("CHECKPOINT")
     with ExitStack() as stack:
         clients: dict[str, Client] = {}
         steps: dict[str, list[tuple[str, Step, int]]] = {}
@@ -97,7 +99,6 @@ def _measure(postgres: Postgres, sizes: dict[str, tuple[int, int]], *, batches: 
             for task_id in ids:
                 client.request("GET", f"/api/v1/tasks/{task_id}")
                 client.request("GET", f"/api/v1/history?task_id={task_id}")
-        postgres.run("CHECKPOINT")
         for batch in range(batches + 1):  # the first one warms up, too
             for name, of_one in steps.items():
                 for operation, step, repeats in of_one:
