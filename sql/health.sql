@@ -11,8 +11,8 @@ SELECT
         ', ',
         CASE WHEN to_regclass('tasks') IS NULL THEN 'tasks' END,
         CASE WHEN to_regclass('task_history') IS NULL THEN 'task_history' END,
-        CASE WHEN to_regclass('task_totals') IS NULL THEN 'task_totals' END,
-        CASE WHEN to_regclass('task_quarters') IS NULL THEN 'task_quarters' END
+        CASE WHEN to_regclass('history_totals') IS NULL THEN 'history_totals' END,
+        CASE WHEN to_regclass('history_periods') IS NULL THEN 'history_periods' END
     ) AS missing
 FROM taskapi_version;
 
@@ -25,7 +25,7 @@ WITH owners AS MATERIALIZED (
     UNION ALL
     (
         SELECT owner, pg_snapshot_xmax(upto) AS upto
-        FROM task_totals
+        FROM history_totals
         ORDER BY upto DESC
         LIMIT 100
     )

@@ -1,56 +1,130 @@
 -- The pages of the history, newest first, each with the exact number of entries in its selection.
 --
--- Three statements, because each has an index of its own. An entry's timestamp is later than that of every earlier
+-- Four statements, because each finds its page in its own way. An entry's timestamp is later than that of every earlier
 -- entry of its task, so that (timestamp, task_id) is a total order in which no task's entries change places.
 --
--- Read the first two from top to bottom:
+-- Read those of all tasks from top to bottom:
 --   counted     what the totals know, and up to which snapshot
 --   uncounted   the entries that this snapshot has not seen; where they are many, the caller runs fold_totals()
 --   total       both, which is what count(*) would say
---   keys        the entries of the page, found in the index alone, from the nearer end of it
+--   keys        the entries of a far page, found in the index alone, from the nearer end
 -- The answer is (total, items, uncounted).
 
 
 -- list_history(owner, limit, offset)
--- A page of all entries.
+-- A page of all entries, near the newest one.
 WITH counted AS MATERIALIZED (
     SELECT
         coalesce(upto, '1:1:') AS upto,
         coalesce(created + updated + completed + incompleted + deleted + restored, 0) AS entries
     FROM (SELECT %(owner)s::text AS owner) AS asked
-    LEFT JOIN task_totals ON task_totals.owner = asked.owner
+    LEFT JOIN history_totals ON history_totals.owner = asked.owner
 ),
 uncounted AS MATERIALIZED (
     SELECT count(*) AS entries
     FROM counted, unseen(%(owner)s::text, counted.upto)
+)
+SELECT
+    counted.entries + uncounted.entries AS total,
+    (
+        SELECT coalesce(json_agg(entry), '[]')::text
+        FROM (
+            SELECT
+                found.history_id,
+                found.task_id,
+                found.action_type,
+                found.description,
+                to_char(found.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
+            FROM task_history AS found
+            WHERE owner COLLATE "POSIX" = %(owner)s::text
+            ORDER BY found.timestamp DESC, found.task_id DESC
+            LIMIT %(limit)s::bigint
+            OFFSET %(offset)s::bigint
+        ) AS entry
+    ) AS items,
+    uncounted.entries AS uncounted
+FROM counted, uncounted;
+
+
+-- list_far_history(owner, limit, offset)
+-- A page of all entries, anywhere. Whole days are skipped from either end: the page is found from the end that leaves
+-- fewer entries of its own day to skip.
+--   days     how many entries are newer than the day, and older
+--   newer    the first entry of the page, from the end of its day on: where that is, and what is left to skip
+--   older    the last entry of the page, from the start of its day on
+WITH counted AS MATERIALIZED (
+    SELECT
+        coalesce(upto, '1:1:') AS upto,
+        coalesce(created + updated + completed + incompleted + deleted + restored, 0) AS entries
+    FROM (SELECT %(owner)s::text AS owner) AS asked
+    LEFT JOIN history_totals ON history_totals.owner = asked.owner
+),
+uncounted AS MATERIALIZED (
+    SELECT date_bin('1 day', timestamp, 'epoch') AS starts, count(*) AS entries
+    FROM counted, unseen(%(owner)s::text, counted.upto)
+    GROUP BY 1
+),
+days AS MATERIALIZED (
+    SELECT
+        starts,
+        (sum(sum(entries)) OVER later - sum(entries))::bigint AS newer,
+        (sum(sum(entries)) OVER earlier - sum(entries))::bigint AS older
+    FROM (
+        SELECT starts, entries
+        FROM history_periods
+        WHERE owner = %(owner)s::text
+          AND length = '1 day'
+          AND entries > 0
+        UNION ALL
+        SELECT starts, entries
+        FROM uncounted
+    ) AS known
+    GROUP BY starts
+    WINDOW later AS (ORDER BY starts DESC), earlier AS (ORDER BY starts)
 ),
 total AS MATERIALIZED (
-    SELECT counted.entries + uncounted.entries AS entries
-    FROM counted, uncounted
+    SELECT counted.entries + new.entries AS entries, new.entries AS uncounted
+    FROM counted, (SELECT coalesce(sum(entries), 0)::bigint AS entries FROM uncounted) AS new
+),
+newer AS MATERIALIZED (
+    SELECT starts + interval '1 day' AS moment, %(offset)s::bigint - newer AS skipped
+    FROM days
+    WHERE newer <= %(offset)s::bigint
+    ORDER BY starts
+    LIMIT 1
+),
+older AS MATERIALIZED (
+    SELECT starts AS moment, page.older - days.older AS skipped
+    FROM days, (SELECT greatest(entries - %(offset)s::bigint - %(limit)s::bigint, 0) AS older FROM total) AS page
+    WHERE days.older <= page.older
+    ORDER BY starts DESC
+    LIMIT 1
 ),
 keys AS MATERIALIZED (
     (
         SELECT timestamp, task_id, version
         FROM task_history
         WHERE owner COLLATE "POSIX" = %(owner)s::text
+          AND timestamp < (SELECT moment FROM newer)
         ORDER BY timestamp DESC, task_id DESC
-        LIMIT (SELECT CASE WHEN %(offset)s::bigint <= entries / 2 THEN %(limit)s::bigint ELSE 0 END FROM total)
-        OFFSET %(offset)s::bigint
+        LIMIT (SELECT CASE WHEN newer.skipped <= older.skipped THEN %(limit)s::bigint ELSE 0 END FROM newer, older)
+        OFFSET (SELECT skipped FROM newer)
     )
     UNION ALL
     (
         SELECT timestamp, task_id, version
         FROM task_history
         WHERE owner COLLATE "POSIX" = %(owner)s::text
+          AND timestamp >= (SELECT moment FROM older)
         ORDER BY timestamp, task_id
         LIMIT (
             SELECT CASE
-                WHEN %(offset)s::bigint <= entries / 2 THEN 0
+                WHEN newer.skipped <= older.skipped THEN 0
                 ELSE greatest(least(%(limit)s::bigint, entries - %(offset)s::bigint), 0)
             END
-            FROM total
+            FROM total, newer, older
         )
-        OFFSET (SELECT greatest(entries - %(offset)s::bigint - %(limit)s::bigint, 0) FROM total)
+        OFFSET (SELECT skipped FROM older)
     )
 )
 SELECT
@@ -76,8 +150,8 @@ SELECT
             ORDER BY keys.timestamp DESC, keys.task_id DESC
         ) AS entry
     ) AS items,
-    uncounted.entries AS uncounted
-FROM total, uncounted;
+    total.uncounted
+FROM total;
 
 
 -- list_history_by_action(owner, action_type, limit, offset)
@@ -94,7 +168,7 @@ WITH counted AS MATERIALIZED (
             WHEN 'RESTORED' THEN coalesce(restored, 0)
         END AS entries
     FROM (SELECT %(owner)s::text AS owner) AS asked
-    LEFT JOIN task_totals ON task_totals.owner = asked.owner
+    LEFT JOIN history_totals ON history_totals.owner = asked.owner
 ),
 uncounted AS MATERIALIZED (
     SELECT

@@ -5,39 +5,53 @@
 -- Tasks in the order of list_tasks: of one state or (null) of both; with a match of the regular expression `pattern`
 -- (null: any) somewhere in title or description; after the task with these sort keys (null: from the start). Of a
 -- description, the first `excerpt` characters.
-SELECT coalesce(json_agg(task), '[]')::text AS tasks
-FROM (
-    SELECT
-        id,
-        title,
-        left(description, %(excerpt)s::integer) AS description,
-        is_completed,
-        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
-        to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS completed_at
+--
+--   first    those of the state that the page begins in
+--   second   as many completed ones as the page has room left for, where it began among the open ones
+WITH first AS MATERIALIZED (
+    SELECT tasks AS task
     FROM tasks
     WHERE owner COLLATE "POSIX" = %(owner)s::text
-      -- Between two bounds, so that every plan begins where the state does.
-      AND is_completed >= greatest(%(is_completed)s::boolean, %(after_is_completed)s::boolean, false)
-      AND is_completed <= coalesce(%(is_completed)s::boolean, true)
+      AND coalesce(%(after_is_completed)s::boolean = %(is_completed)s::boolean, true)
+      AND is_completed = coalesce(%(after_is_completed)s::boolean, %(is_completed)s::boolean, false)
+      AND created_at <= coalesce(%(after_created_at)s::timestamptz, 'infinity')
+      AND (%(after_id)s::uuid IS NULL OR created_at < %(after_created_at)s::timestamptz OR id > %(after_id)s::uuid)
       AND (
           %(pattern)s::text IS NULL
           -- Not lower(): in a database with the locale C, it knows ASCII alone.
           OR title ~ %(pattern)s::text
           OR description ~ %(pattern)s::text
       )
-      AND (
-          %(after_id)s::uuid IS NULL
-          OR is_completed > %(after_is_completed)s::boolean
-          OR is_completed = %(after_is_completed)s::boolean
-             AND (
-                 tasks.created_at < %(after_created_at)s::timestamptz
-                 OR tasks.created_at = %(after_created_at)s::timestamptz AND id > %(after_id)s::uuid
-             )
-      )
-    -- Qualified, because the bare name would be the text above, which no index holds.
-    ORDER BY tasks.is_completed, tasks.created_at DESC, tasks.id
+    ORDER BY is_completed, created_at DESC, id
     LIMIT %(limit)s::bigint
-) AS task;
+),
+second AS MATERIALIZED (
+    SELECT tasks AS task
+    FROM tasks
+    WHERE owner COLLATE "POSIX" = %(owner)s::text
+      AND NOT coalesce(%(after_is_completed)s::boolean, %(is_completed)s::boolean, false)
+      AND coalesce(%(is_completed)s::boolean, true)
+      AND is_completed
+      AND (
+          %(pattern)s::text IS NULL
+          OR title ~ %(pattern)s::text
+          OR description ~ %(pattern)s::text
+      )
+    ORDER BY is_completed, created_at DESC, id
+    LIMIT %(limit)s::bigint - (SELECT count(*) FROM first)
+)
+SELECT coalesce(json_agg(page), '[]')::text AS tasks
+FROM (
+    SELECT
+        (task).id,
+        (task).title,
+        left((task).description, %(excerpt)s::integer) AS description,
+        (task).is_completed,
+        to_char((task).created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at,
+        to_char((task).completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS completed_at
+    FROM (TABLE first UNION ALL TABLE second) AS found
+    ORDER BY (task).is_completed, (task).created_at DESC, (task).id
+) AS page;
 
 
 -- get_task_with_history(owner, task_id, entries)

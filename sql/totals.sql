@@ -1,6 +1,6 @@
--- The totals: the history, folded. task_totals has what the entries up to a snapshot of Postgres amount to, and
--- task_quarters how many of the tasks were created and completed in each quarter of an hour. A total is that and the
--- entries which the snapshot has not seen, unseen(owner, upto). So it is exact, and costs a write nothing.
+-- The totals: the history, folded. history_totals has what the entries up to a snapshot of Postgres amount to, and
+-- history_periods what happened on each day and in each quarter of an hour. A total is that, and what the entries move
+-- which the snapshot has not seen: moves(owner, upto). So it is exact, and costs a write nothing.
 
 
 -- fold_totals(owner)
@@ -13,41 +13,14 @@ WITH counted AS MATERIALIZED (
         -- The first number is only taskapi's own; transactions that end let the lock go.
         WHERE pg_try_advisory_xact_lock(722582, hashtext(%(owner)s::text))
     ) AS asked
-    LEFT JOIN task_totals ON task_totals.owner = asked.owner
+    LEFT JOIN history_totals ON history_totals.owner = asked.owner
 ),
-entries AS MATERIALIZED (
-    SELECT entry.task_id, entry.version, entry.action_type, entry.snapshot
-    FROM counted, unseen(%(owner)s::text, counted.upto) AS entry
-),
-moves AS MATERIALIZED (
-    SELECT
-        1 AS sign,
-        snapshot -> 'is_completed' = 'true' AS is_completed,
-        (snapshot ->> 'created_at')::timestamptz AS created_at,
-        (snapshot ->> 'completed_at')::timestamptz AS completed_at
-    FROM entries
-    WHERE action_type <> 'DELETED'
-      AND (action_type <> 'UPDATED' OR snapshot ->> 'completed_at' IS NOT NULL)
-    UNION ALL
-    SELECT
-        -1,
-        before.snapshot -> 'is_completed' = 'true',
-        (before.snapshot ->> 'created_at')::timestamptz,
-        (before.snapshot ->> 'completed_at')::timestamptz
-    FROM entries
-    CROSS JOIN LATERAL (
-        SELECT snapshot
-        FROM task_history
-        WHERE owner = %(owner)s::text
-          AND task_id = entries.task_id
-          AND version = entries.version - 1
-        OFFSET 0
-    ) AS before
-    WHERE entries.action_type NOT IN ('CREATED', 'RESTORED')
-      AND (entries.action_type <> 'UPDATED' OR entries.snapshot ->> 'completed_at' IS NOT NULL)
+moved AS MATERIALIZED (
+    SELECT move.*
+    FROM counted, moves(%(owner)s::text, counted.upto) AS move
 ),
 folded AS (
-    INSERT INTO task_totals AS totals (
+    INSERT INTO history_totals AS totals (
         owner, upto, created, updated, completed, incompleted, deleted, restored, complete
     )
     SELECT
@@ -59,8 +32,8 @@ folded AS (
         count(*) FILTER (WHERE action_type = 'INCOMPLETED'),
         count(*) FILTER (WHERE action_type = 'DELETED'),
         count(*) FILTER (WHERE action_type = 'RESTORED'),
-        (SELECT coalesce(sum(sign), 0) FROM moves WHERE is_completed)
-    FROM entries
+        coalesce(sum(complete), 0)
+    FROM moved
     HAVING EXISTS (SELECT FROM counted)
     ON CONFLICT (owner) DO UPDATE
     SET upto = excluded.upto,
@@ -74,25 +47,33 @@ folded AS (
     WHERE totals.upto::text = (SELECT upto::text FROM counted)
     RETURNING owner
 ),
-quarters AS (
-    INSERT INTO task_quarters AS quarters (owner, quarter, created, completed)
+periods AS (
+    INSERT INTO history_periods AS periods (owner, length, starts, entries, created, completed)
     SELECT
         folded.owner,
-        moved.quarter,
-        coalesce(sum(moved.sign) FILTER (WHERE moved.is_created), 0),
-        coalesce(sum(moved.sign) FILTER (WHERE NOT moved.is_created), 0)
+        lengths.length,
+        date_bin(lengths.length, happened.moment, 'epoch'),
+        sum(happened.entries),
+        sum(happened.created),
+        sum(happened.completed)
     FROM folded
+    CROSS JOIN (VALUES (interval '1 day'), ('15 minutes')) AS lengths (length)
     CROSS JOIN (
-        SELECT sign, true AS is_created, date_bin('15 minutes', created_at, 'epoch') AS quarter
-        FROM moves
+        SELECT timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed
+        FROM moved
         UNION ALL
-        SELECT sign, false, date_bin('15 minutes', completed_at, 'epoch')
-        FROM moves
-        WHERE completed_at IS NOT NULL
-    ) AS moved
-    GROUP BY folded.owner, moved.quarter
-    ON CONFLICT (owner, quarter) DO UPDATE
-    SET created = quarters.created + excluded.created,
-        completed = quarters.completed + excluded.completed
+        SELECT created_at, 0, tasks, 0
+        FROM moved
+        WHERE tasks <> 0
+        UNION ALL
+        SELECT completed_at, 0, 0, complete
+        FROM moved
+        WHERE complete <> 0
+    ) AS happened
+    GROUP BY 1, 2, 3
+    ON CONFLICT (owner, length, starts) DO UPDATE
+    SET entries = periods.entries + excluded.entries,
+        created = periods.created + excluded.created,
+        completed = periods.completed + excluded.completed
 )
 SELECT count(*) FROM folded;

@@ -28,9 +28,9 @@ ALTER TABLE task_history ENABLE TRIGGER task_history_append_only;
 """
 
 # The rest is one REPEATABLE READ transaction, so that the totals and the counts are from the same snapshot.
-OWNERS_SQL = "SELECT owner FROM task_totals UNION SELECT owner FROM task_history"
+OWNERS_SQL = "SELECT owner FROM history_totals UNION SELECT owner FROM task_history"
 
-LOCK_SQL = "LOCK TABLE task_totals IN EXCLUSIVE MODE"
+LOCK_SQL = "LOCK TABLE history_totals IN EXCLUSIVE MODE"
 
 COUNTED_TOTALS = """
     SELECT
@@ -46,45 +46,51 @@ COUNTED_TOTALS = """
     GROUP BY owner
 """
 
-COUNTED_QUARTERS = """
+COUNTED_PERIODS = """
     SELECT
         owner,
-        date_bin('15 minutes', moment, 'epoch') AS quarter,
-        count(*) FILTER (WHERE is_created)::integer AS created,
-        count(*) FILTER (WHERE NOT is_created)::integer AS completed
+        length,
+        date_bin(length, moment, 'epoch') AS starts,
+        sum(entries)::integer AS entries,
+        sum(created)::integer AS created,
+        sum(completed)::integer AS completed
     FROM (
-        SELECT owner, true AS is_created, created_at AS moment FROM tasks
+        SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed FROM task_history
         UNION ALL
-        SELECT owner, false, completed_at FROM tasks WHERE is_completed
-    ) AS moments
-    GROUP BY 1, 2
+        SELECT owner, created_at, 0, 1, 0 FROM tasks
+        UNION ALL
+        SELECT owner, completed_at, 0, 0, 1 FROM tasks WHERE is_completed
+    ) AS happened
+    CROSS JOIN (VALUES (interval '1 day'), ('15 minutes')) AS lengths (length)
+    GROUP BY 1, 2, 3
 """
 
 WRONG_SQL = f"""
 WITH counted AS ({COUNTED_TOTALS}),
 kept AS (
-    SELECT owner, created, updated, completed, incompleted, deleted, restored, complete FROM task_totals
+    SELECT owner, created, updated, completed, incompleted, deleted, restored, complete FROM history_totals
 ),
-counted_quarters AS ({COUNTED_QUARTERS}),
-kept_quarters AS (
-    SELECT owner, quarter, created, completed FROM task_quarters WHERE (created, completed) <> (0, 0)
+counted_periods AS ({COUNTED_PERIODS}),
+kept_periods AS (
+    SELECT owner, length, starts, entries, created, completed FROM history_periods
+    WHERE (entries, created, completed) <> (0, 0, 0)
 )
 SELECT owner FROM (TABLE counted EXCEPT TABLE kept) AS missing
 UNION
 SELECT owner FROM (TABLE kept EXCEPT TABLE counted) AS surplus
 UNION
-SELECT owner FROM (TABLE counted_quarters EXCEPT TABLE kept_quarters) AS missing_quarters
+SELECT owner FROM (TABLE counted_periods EXCEPT TABLE kept_periods) AS missing_periods
 UNION
-SELECT owner FROM (TABLE kept_quarters EXCEPT TABLE counted_quarters) AS surplus_quarters
+SELECT owner FROM (TABLE kept_periods EXCEPT TABLE counted_periods) AS surplus_periods
 ORDER BY owner
 """
 
 RECOUNT_SQL = f"""
-DELETE FROM task_quarters;
-DELETE FROM task_totals;
-INSERT INTO task_totals (owner, created, updated, completed, incompleted, deleted, restored, complete, upto)
+DELETE FROM history_periods;
+DELETE FROM history_totals;
+INSERT INTO history_totals (owner, created, updated, completed, incompleted, deleted, restored, complete, upto)
 SELECT counted.*, pg_current_snapshot() FROM ({COUNTED_TOTALS}) AS counted;
-INSERT INTO task_quarters (owner, quarter, created, completed) {COUNTED_QUARTERS};
+INSERT INTO history_periods (owner, length, starts, entries, created, completed) {COUNTED_PERIODS};
 """
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -25,6 +25,12 @@ FARTHEST = 2**62
 
 UNCOUNTED = 100
 """How many entries the totals may lag behind. A read that finds more updates the totals."""
+
+NEAR = 500
+"""How many entries a page may skip one by one. To find a page that is farther, whole days are skipped."""
+
+WEEK = 7 * 24 * 60 * 60
+"""Seconds of a week in UTC, where no clock changes."""
 
 OWNER = "default"
 """The owner of all tasks, as long as there is only one owner."""
@@ -156,16 +162,32 @@ class Repository:
             return row[0], row[1]
         if action_type is not None:
             total, items, uncounted = self._read("list_history_by_action", action_type=action_type, **page)
-        else:
+        elif offset < NEAR:
             total, items, uncounted = self._read("list_history", **page)
+        else:
+            total, items, uncounted = self._read("list_far_history", **page)
         self._keep_totals(uncounted)
         return total, items
 
     def weekly_stats(self, *, at: datetime | None = None) -> bytes:
         """The figures of the week (Monday to Sunday, UTC) of `at`, by default now, as a JSON object."""
-        stats, uncounted = self._read("weekly_stats", at=at)
+        now = (at or datetime.now(UTC)).astimezone(UTC)
+        monday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=now.weekday())
+        starts = int(monday.timestamp())
+        ends = starts + WEEK
+        created, completed, complete, tasks, uncounted = self._read("weekly_stats", starts=starts, ends=ends)
         self._keep_totals(uncounted)
-        return cast(bytes, stats)
+        return orjson.dumps(
+            {
+                "tasks_created_this_week": created,
+                "tasks_completed_this_week": completed,
+                "total_completed": complete,
+                "total_incomplete": tasks - complete,
+                "total_tasks": tasks,
+                "week_start": _moment(starts),
+                "week_end": _moment(ends - 1),
+            }
+        )
 
     def schema_version(self) -> str:
         """The migration of the database's schema.
@@ -217,6 +239,11 @@ class Repository:
         if outcome == "missing":
             raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
         return Written(task, replayed=outcome == "replayed")
+
+
+def _moment(seconds: int) -> str:
+    """A number of seconds since 1970 as the contract writes a moment, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _json(value: object) -> str:

@@ -40,7 +40,7 @@ def own_sql(own: Service) -> Iterator[Sql]:
     with Sql(own.database_url) as sql:
         yield sql
         with sql.without_triggers():
-            sql.execute("TRUNCATE tasks, task_history, task_totals, task_quarters")
+            sql.execute("TRUNCATE tasks, task_history, history_totals, history_periods")
 
 
 def week_of(stats: dict[str, Any]) -> datetime:

@@ -11,7 +11,7 @@ from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.places import ROOT
-from taskapi.repository import UNCOUNTED, Repository
+from taskapi.repository import NEAR, UNCOUNTED, Repository
 from taskapi.settings import Settings
 from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client
@@ -136,6 +136,7 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
     for filters in ({"task_id": task_id}, {"action_type": "CREATED"}, {}):
         wanted: dict[str, Any] = {"task_id": None, "action_type": None, **filters}
         assert repository.list_history(**wanted, limit=5, offset=0)[0] >= 1
+    repository.list_history(task_id=None, action_type=None, limit=5, offset=NEAR)
     repository.weekly_stats()
     repository.schema_version()
     repository.check_transactions()
@@ -151,6 +152,8 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
     with Sql(urls["taskapi"]) as sql:
         assert_replay_equals_tasks(sql)
 
+
+TOTALS = ("history_totals", "history_periods")
 
 FORBIDDEN = {
     "the history": [
@@ -259,7 +262,7 @@ def test_the_role_has_what_it_needs_and_nothing_else(
     assert granted == {
         *(("tasks", right) for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
         *(("task_history", right) for right in ("SELECT", "INSERT")),
-        *((table, right) for table in ("task_totals", "task_quarters") for right in ("SELECT", "INSERT", "UPDATE")),
+        *((table, right) for table in TOTALS for right in ("SELECT", "INSERT", "UPDATE")),
         ("taskapi_version", "SELECT"),
     }
     assert (owned, role, memberships) == (0, [(False,) * 5], 0)

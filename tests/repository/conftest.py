@@ -27,7 +27,7 @@ def shared_sql(module_database_url: str) -> Iterator[Sql]:
 def emptied_database_url(module_database_url: str) -> str:
     """The URL of the file's database, without a task: sooner there than a database of its own, and as good for data."""
     with Sql(module_database_url) as sql, sql.without_triggers():
-        sql.execute("TRUNCATE tasks, task_history, task_totals, task_quarters")
+        sql.execute("TRUNCATE tasks, task_history, history_totals, history_periods")
     return module_database_url
 
 

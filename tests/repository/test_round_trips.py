@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.deadline import deadline
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
-from taskapi.repository import Repository
+from taskapi.repository import NEAR, Repository
 from taskapi.settings import Settings
 from tests.support.folders import short_folder
 from tests.support.tasks import id_of
@@ -46,6 +47,9 @@ OTHER_WAYS: dict[str, Do] = {
     ),
     "the history of an action": lambda repository, _: repository.list_history(
         task_id=None, action_type="CREATED", limit=10, offset=0
+    ),
+    "a far page of the history": lambda repository, _: repository.list_history(
+        task_id=None, action_type=None, limit=10, offset=NEAR
     ),
     "no change": lambda repository, task_id: repository.set_task_completed(task_id=task_id, is_completed=False),
     "a new key": lambda repository, task_id: repository.update_task(
@@ -119,3 +123,23 @@ def test_even_the_first_run_on_a_connection_costs_one(wired: tuple[Repository, W
     before = wire.round_trips
     repository.weekly_stats()
     assert wire.round_trips - before == 1
+
+
+PLANNED = """
+SELECT count(*) FILTER (WHERE generic_plans > 1), string_agg(name, ', ') FILTER (WHERE custom_plans > 0)
+FROM pg_prepared_statements
+"""
+
+
+def test_nor_does_a_statement_cost_a_plan_each_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Postgres would make the plans of the first five runs for their arguments, and go on so where it seems to pay."""
+    statements = {**queries.load(), "planned": queries.Statement("planned", (), PLANNED)}
+    monkeypatch.setattr(queries, "load", lambda: statements)
+    database = Database(Settings(database_url=database_url, db_connections=1))
+    repository = Repository(database)
+    for do in (*METHODS.values(), *OTHER_WAYS.values()) * 3:
+        do(repository, id_of(repository.create_task(title="x", description=None)))
+    run_again, planned_again = database.run("planned", {}, repeatable=True) or (0, "")
+    database.drain()
+    assert planned_again is None
+    assert run_again >= len(statements) - 2

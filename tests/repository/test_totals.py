@@ -14,7 +14,7 @@ from taskapi import repair
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.errors import DatabaseRewound
-from taskapi.repository import UNCOUNTED, Repository
+from taskapi.repository import FARTHEST, NEAR, UNCOUNTED, WEEK, Repository
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.folders import short_folder
@@ -24,29 +24,30 @@ from tests.support.sql import Sql
 from tests.support.tasks import add_task, id_of
 
 LOOK = """
-SELECT page.total, stats.stats::jsonb, counted.*
-FROM ({page}) AS page, ({stats}) AS stats, (
+SELECT page.total, near.total, stats.created, stats.completed, stats.complete, stats.tasks, counted.*
+FROM ({far}) AS page, ({near}) AS near, ({stats}) AS stats, (
     SELECT
         (SELECT count(*) FROM task_history) AS entries,
-        count(*) AS tasks,
-        count(*) FILTER (WHERE is_completed) AS completed,
-        count(*) FILTER (WHERE created_at >= date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS new,
-        count(*) FILTER (WHERE completed_at >= date_trunc('week', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC') AS done
+        (SELECT count(*) FROM task_history) AS near_entries,
+        count(*) FILTER (WHERE created_at >= to_timestamp(%(starts)s)) AS created,
+        count(*) FILTER (WHERE completed_at >= to_timestamp(%(starts)s)) AS completed,
+        count(*) FILTER (WHERE is_completed) AS complete,
+        count(*) AS tasks
     FROM tasks
 ) AS counted
 """
-"""Both kinds of figures, from one snapshot."""
+"""All figures, from one snapshot."""
 
 
 def looked(sql: Sql) -> tuple[list[int], list[int]]:
     """The figures that the statements give, and those that are counted."""
-    statements = queries.load()
-    page, stats = (statements[name].text.replace("%(at)s", "NULL") for name in ("list_history", "weekly_stats"))
-    ((total, figures, *counted),) = sql.rows(
-        LOOK.format(page=page, stats=stats), {"owner": "default", "limit": 0, "offset": 0}
+    text = {name: statement.text for name, statement in queries.load().items()}
+    monday = int(sql.value("SELECT extract(epoch FROM date_trunc('week', now() AT TIME ZONE 'UTC'))"))
+    (figures,) = sql.rows(
+        LOOK.format(far=text["list_far_history"], near=text["list_history"], stats=text["weekly_stats"]),
+        {"owner": "default", "limit": 0, "offset": 0, "starts": monday, "ends": monday + WEEK},
     )
-    names = ("total_tasks", "total_completed", "tasks_created_this_week", "tasks_completed_this_week")
-    return [total, *(figures[name] for name in names)], counted
+    return list(figures[:6]), list(figures[6:])
 
 
 def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewRepository, sql: Sql) -> None:
@@ -105,7 +106,7 @@ def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewR
         for job in jobs:
             job.result()
     assert looks > 10
-    assert sql.value("SELECT upto IS NOT NULL AND created > 0 FROM task_totals")
+    assert sql.value("SELECT upto IS NOT NULL AND created > 0 FROM history_totals")
     given, counted = looked(sql)
     assert given == counted
     with psycopg2.connect(database_url) as connection:
@@ -114,14 +115,14 @@ def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewR
 
 def test_who_reads_lets_them_catch_up(repository: Repository, sql: Sql) -> None:
     def uncounted() -> int:
-        return int(sql.value("SELECT count(*) FROM unseen('default', (SELECT upto FROM task_totals))"))
+        return int(sql.value("SELECT count(*) FROM unseen('default', (SELECT upto FROM history_totals))"))
 
     def read_history() -> int:
         return repository.list_history(task_id=None, action_type=None, limit=1, offset=0)[0]
 
     repository.create_tasks(tasks=[{"title": "x", "description": None}] * UNCOUNTED)
     assert read_history() == UNCOUNTED
-    assert sql.value("SELECT count(*) FROM task_totals") == 0
+    assert sql.value("SELECT count(*) FROM history_totals") == 0
     repository.create_tasks(tasks=[{"title": "x", "description": None}])
     assert read_history() == UNCOUNTED + 1
     assert (uncounted(), read_history()) == (0, UNCOUNTED + 1)
@@ -142,27 +143,47 @@ def test_one_counts_and_the_others_do_not_wait(repository: Repository, database_
         with other.transaction():
             assert other.value(fold, owner) == 1
             assert sql.value(fold, owner) == 0
-        assert sql.value("SELECT created FROM task_totals") == 1
+        assert sql.value("SELECT created FROM history_totals") == 1
         repository.create_task(title="x", description=None)
         with other.transaction():
             assert other.value(fold, owner) == 1
             assert sql.value(fold, owner) == 0
-        assert sql.value("SELECT created FROM task_totals") == 2
+        assert sql.value("SELECT created FROM history_totals") == 2
 
 
-@pytest.mark.parametrize("offset", [0, 1, 6, 7, 8, 13, 14, 15, 20])
+DAYS = (9, 1, 0, 4, 1)
+"""How many tasks are created on each of some days, oldest first."""
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("offset", range(18))
 @pytest.mark.parametrize("limit", [1, 5, 20])
-def test_pages_from_either_end_are_the_same(
-    offset: int, limit: int, shared_repository: Repository, shared_sql: Sql
+def test_a_page_is_the_same_however_it_is_found(
+    offset: int, limit: int, folded: bool, shared_repository: Repository, shared_sql: Sql
 ) -> None:
+    """From the newest entry on, from the start of a day, or from its end; with the day counted or not."""
+    count = sum(DAYS)
     if shared_sql.value("SELECT count(*) FROM task_history") == 0:
-        for number in range(15):
-            add_task(shared_sql, f"2026-01-05T00:00:{number:02}Z")
-    ids = [name for (name,) in shared_sql.rows("SELECT history_id FROM task_history ORDER BY timestamp DESC")]
-    for action in (None, "CREATED"):
-        total, items = shared_repository.list_history(task_id=None, action_type=action, limit=limit, offset=offset)
-        assert total == 15
+        for day, tasks in enumerate(DAYS, start=1):
+            for number in range(tasks):
+                add_task(shared_sql, f"2026-01-{day:02}T{number * 2:02}:59:59.999999Z")
+    if folded:
+        shared_sql.execute(queries.load()["fold_totals"].text, {"owner": "default"})
+    else:
+        shared_sql.execute("TRUNCATE history_totals, history_periods")
+    ids = [str(name) for (name,) in shared_sql.rows("SELECT history_id FROM task_history ORDER BY timestamp DESC")]
+    for name in ("list_history", "list_far_history", "list_history_by_action"):
+        total, items, uncounted = shared_sql.rows(
+            queries.load()[name].text,
+            {"owner": "default", "limit": limit, "offset": offset, "action_type": "CREATED"},
+        )[0]
+        assert (total, uncounted) == (count, 0 if folded else count)
         assert [entry["history_id"] for entry in orjson.loads(items)] == ids[offset : offset + limit]
+
+
+def test_a_far_page_of_nothing(repository: Repository) -> None:
+    for offset in (NEAR, FARTHEST, FARTHEST * 2):
+        assert repository.list_history(task_id=None, action_type=None, limit=10, offset=offset) == (0, b"[]")
 
 
 # Repairs
@@ -171,11 +192,11 @@ def test_pages_from_either_end_are_the_same(
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE task_totals SET created = created + 1",
-        "UPDATE task_totals SET complete = complete - 1",
-        "DELETE FROM task_totals",
-        "UPDATE task_quarters SET completed = completed + 1",
-        "DELETE FROM task_quarters",
+        "UPDATE history_totals SET created = created + 1",
+        "UPDATE history_totals SET complete = complete - 1",
+        "DELETE FROM history_totals",
+        "UPDATE history_periods SET completed = completed + 1",
+        "DELETE FROM history_periods",
     ],
 )
 def test_what_is_wrong_is_found_and_repaired(damage: str, repository: Repository, database_url: str, sql: Sql) -> None:
@@ -203,8 +224,8 @@ def test_a_database_from_an_older_cluster(repository: Repository, database_url: 
     """It is noticed before it answers, by the start and by readiness; the command that they name puts it right."""
     # So that its transactions have larger numbers than those of a new cluster: each block has one of its own.
     sql.execute(
-        "DO $$ BEGIN FOR number IN 1..5000 LOOP BEGIN LOCK TABLE task_totals IN ROW EXCLUSIVE MODE;"
-        " INSERT INTO task_totals VALUES ('x', '1:1:', 0, 0, 0, 0, 0, 0, 0); RAISE division_by_zero;"
+        "DO $$ BEGIN FOR number IN 1..5000 LOOP BEGIN LOCK TABLE history_totals IN ROW EXCLUSIVE MODE;"
+        " INSERT INTO history_totals VALUES ('x', '1:1:', 0, 0, 0, 0, 0, 0, 0); RAISE division_by_zero;"
         " EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$"
     )
     tasks = [id_of(repository.create_task(title=str(number), description=None)) for number in range(5)]
@@ -234,7 +255,7 @@ def test_a_database_from_an_older_cluster(repository: Repository, database_url: 
                 there.set_task_completed(task_id=tasks[1], is_completed=True)
                 with Sql(url) as connection:
                     given, counted = looked(connection)
-                    assert given == counted == [7, 5, 2, *counted[3:]]
+                    assert given == counted == [7, 7, 5, 2, 2, 5]
                     with pytest.raises(psycopg2.errors.RestrictViolation):
                         connection.execute("UPDATE task_history SET description = ''")
         finally:

@@ -17,7 +17,15 @@ from tests.support.sql import Sql
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
 OLD = ["alembic_version", "task_history", "tasks"]
-NEW = ["task_history", "task_quarters", "task_totals", "taskapi_version", "tasks"]
+NEW = [
+    "history_periods",
+    "history_totals",
+    "task_history",
+    "task_quarters",
+    "task_totals",
+    "taskapi_version",
+    "tasks",
+]
 
 
 def settings(url: str) -> Settings:

@@ -126,7 +126,7 @@ SHARED = {
         {"earlier", "answer from logged", "answer from earlier"},
     ),
     "many that are there": (("change_tasks", "delete_tasks"), {"seen", "locked", "missing", "moment"}),
-    "the figures": (("weekly_stats", "fold_totals"), {"entries", "moves"}),
+    "pages": (("list_history", "list_far_history"), {"counted"}),
 }
 
 
@@ -137,3 +137,23 @@ def test_what_statements_share_is_the_same_text(names: tuple[str, ...], shared: 
     assert shared <= set(first)
     for other in others:
         assert {part: other[part] for part in shared} == {part: first[part] for part in shared}
+
+
+CLAUSES = {
+    "what a change sets": (("change_task", "change_tasks"), r"    SET title = .*?(?=    FROM wanted)"),
+    "which action a change is": (
+        ("change_task", "change_tasks"),
+        r"        CASE\n +WHEN \(after\)\.is_comp.*?\n        END",
+    ),
+    "what an entry says": (
+        ("list_far_history", "list_history_by_action"),
+        r"        SELECT coalesce\(json_agg.*AS items",
+    ),
+}
+
+
+@pytest.mark.parametrize(("names", "clause"), CLAUSES.values(), ids=CLAUSES)
+def test_so_is_what_their_parts_share(names: tuple[str, ...], clause: str) -> None:
+    found = {name: re.findall(clause, queries.load()[name].text, re.DOTALL) for name in names}
+    assert all(len(texts) == 1 for texts in found.values())
+    assert len({texts[0] for texts in found.values()}) == 1
