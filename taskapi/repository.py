@@ -1,9 +1,11 @@
 """The operations on tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
 
 import hashlib
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -29,8 +31,8 @@ UNCOUNTED = 100
 NEAR = 500
 """How many entries a page may skip one by one. To find a page that is farther, whole days are skipped."""
 
-WEEK = 7 * 24 * 60 * 60
-"""Seconds of a week in UTC, where no clock changes."""
+MONDAY, WEEK = 4 * 24 * 60 * 60, 7 * 24 * 60 * 60
+"""The first Monday of 1970 as seconds since 1970, and the seconds of a week. In UTC no clock changes."""
 
 OWNER = "default"
 """The owner of all tasks, as long as there is only one owner."""
@@ -171,9 +173,8 @@ class Repository:
 
     def weekly_stats(self, *, at: datetime | None = None) -> bytes:
         """The figures of the week (Monday to Sunday, UTC) of `at`, by default now, as a JSON object."""
-        now = (at or datetime.now(UTC)).astimezone(UTC)
-        monday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=now.weekday())
-        starts = int(monday.timestamp())
+        now = time.time() if at is None else at.timestamp()
+        starts = MONDAY + int((now - MONDAY) // WEEK) * WEEK
         ends = starts + WEEK
         created, completed, complete, tasks, uncounted = self._read("weekly_stats", starts=starts, ends=ends)
         self._keep_totals(uncounted)
@@ -241,6 +242,7 @@ class Repository:
         return Written(task, replayed=outcome == "replayed")
 
 
+@lru_cache(maxsize=16)
 def _moment(seconds: int) -> str:
     """A number of seconds since 1970 as the contract writes a moment, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -26,13 +26,13 @@ from taskapi.settings import Settings
 from taskapi.signals import ENDING, held_back
 
 CONNECTIONS = 2
-"""Database connections at most: an agent's calls are few."""
+"""The most database connections: agents make few calls."""
 
 log = logging.getLogger("taskapi.mcp")
 
 
 def main() -> int:
-    """Serve, with the settings of the environment. Return the exit code; what is wrong is one sentence on stderr."""
+    """Serve with the settings of the environment. Return the exit code; print errors as one sentence to stderr."""
     options = _options()
     try:
         if sys.flags.optimize > 1:
@@ -50,7 +50,7 @@ def main() -> int:
             try:
                 log.info(prepare_schema(settings))
             except MigrationError as error:
-                # Until the database is in order, each call says so: better than a client without its tools.
+                # Until the database is in order, each call says so. That is better than a client without its tools.
                 log.error("%s", error)  # noqa: TRY400
             server = create_server(Repository(Database(settings)), request_deadline=settings.request_deadline)
             if options.http:
@@ -73,14 +73,14 @@ def _options() -> argparse.Namespace:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """The database's URL: DATABASE_URL, or else the development database, which a running service may share."""
+    """DATABASE_URL, or else the URL of the development database, which a running service may share."""
     if settings.database_url:
         yield settings.database_url
         return
     embedded = EmbeddedPostgres(settings.data_dir)
 
     def end(number: int, _: object) -> None:
-        # At once: the thread that reads stdin cannot be ended in any other way.
+        # At once: nothing else ends the thread that reads stdin.
         embedded.stop()
         os._exit(128 + number)
 

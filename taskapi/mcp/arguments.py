@@ -1,4 +1,4 @@
-"""What the tools take: the rules of the REST API's schemas, in the shape of tool calls."""
+"""The arguments of the tools: the rules of the REST API's schemas, in the shape of tool calls."""
 
 import base64
 import json
@@ -25,20 +25,20 @@ from taskapi.schemas import (
 )
 
 MAX_ITEMS = MAX_PAGE_SIZE
-"""Tasks that one call may write or list."""
+"""The most tasks that one call may write or list."""
 
 PAGE = 20
 """The default number of tasks or entries on a page."""
 
 LONGEST_NUMBER = 20
-"""Digits of a number that may stand for a string."""
+"""The most digits of a number that may stand for a string."""
 
 PRESENT: dict[str, Any] = {"required": "is required", "null": "must not be null"}
-"""What is wrong with an argument that is not there, for every kind."""
+"""The message for a missing argument, whatever its type."""
 
 
 class Count(WholeNumber):
-    """A whole number as JSON has it: no string, no fraction, no boolean."""
+    """A JSON integer: no string, no fraction, no boolean."""
 
     default_error_messages = PRESENT
 
@@ -49,7 +49,7 @@ class Count(WholeNumber):
 
 
 class Flag(fields.Boolean):
-    """True or false as JSON has them: no number."""
+    """A JSON boolean: no number."""
 
     default_error_messages = {"invalid": "must be true or false"}
 
@@ -60,7 +60,7 @@ class Flag(fields.Boolean):
 
 
 class TaskId(Identifier):
-    """A task's id: in JSON, it may come as anything."""
+    """A task's id. JSON may bring any type."""
 
     default_error_messages = PRESENT
 
@@ -105,7 +105,7 @@ class Choice(fields.String):
 
 
 class Cursor(fields.String):
-    """Where a page begins: the sort key of the task before it, as an opaque string."""
+    """A cursor: the sort key of the task before the page, as an opaque string."""
 
     default_error_messages = {
         **PRESENT,
@@ -203,7 +203,7 @@ class UpdateTask(Lenient):
 
 
 class ManyTasks(Lenient):
-    """Tasks by their ids; one that is repeated counts once."""
+    """Tasks by their ids. A repeated id counts once."""
 
     task_ids = _list(TaskId())
     operation_id = OperationId(metadata=OperationId.METADATA)

@@ -1,4 +1,4 @@
-"""Makes answers short: what an agent reads costs tokens, and the room for them is shared among the items of a page."""
+"""Shortens answers: what an agent reads costs tokens. The items of a page share a budget."""
 
 import json
 import string
@@ -8,18 +8,18 @@ from typing import Any
 TITLES = 4000
 DESCRIPTIONS = 2000
 ENTRIES = 8000
-"""What the titles, the descriptions and the history's texts of one page may cost together, in letters."""
+"""The budget of one page for titles, descriptions and the texts of history entries, in letters."""
 
 PLAIN = frozenset(string.ascii_letters + " ")
 
 
 def excerpt(items: int) -> int:
-    """How many characters of a description `line` can need, for a page of so many items."""
+    """The most characters of a description that `line` can need, on a page of so many items."""
     return DESCRIPTIONS // items + 1
 
 
 def line(task: Mapping[str, Any], items: int) -> dict[str, str]:
-    """A task in short, for a page of so many items: no nulls, long texts cut, `completed` (a date) if it is."""
+    """A task in short, on a page of so many items: no nulls, long texts cut, `completed` (a date) if it is complete."""
     short = {"id": task["id"], "title": cut(task["title"], TITLES // items)}
     if task["description"]:
         short["about"] = cut(task["description"], DESCRIPTIONS // items)
@@ -29,7 +29,7 @@ def line(task: Mapping[str, Any], items: int) -> dict[str, str]:
 
 
 def entry(item: Mapping[str, Any], items: int) -> dict[str, str]:
-    """A history entry in short, for a page of so many items: the time to the second."""
+    """A history entry in short, on a page of so many items: its time is to the second."""
     short = {"action": item["action_type"], "what": cut(item["description"], ENTRIES // items)}
     if "task_id" in item:
         short["task_id"] = item["task_id"]
@@ -37,7 +37,7 @@ def entry(item: Mapping[str, Any], items: int) -> dict[str, str]:
 
 
 def cut(text: str, room: int) -> str:
-    """The text, or as much of its beginning as costs `room`, and an ellipsis.
+    """The text, or as much of its start as fits into `room`, and an ellipsis.
 
     A letter or a space costs 1, and what tokenizers split up more finely costs 3 a byte of JSON.
     """

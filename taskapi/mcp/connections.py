@@ -1,4 +1,4 @@
-"""HTTP connections that cannot shut others out: each has limited time for a request, and only so many may wait."""
+"""Limits HTTP connections so that none shuts out others: the time for a request, and how many may be idle."""
 
 import asyncio
 from itertools import count
@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 20.0
-"""How long a connection may take for the head of its next request, from its start or from the last answer on."""
+"""Seconds that a connection may take for the head of its next request, from its start or its last answer."""
 
 MAX_WAITING = 500
-"""Connections without a request. With one more, the oldest of them is closed."""
+"""The most connections without a request. One more closes the oldest of them."""
 
 _numbers = count()
 
 
 class Connection(H11Protocol):
-    """uvicorn's own, which waits for a request as long as its client likes."""
+    """uvicorn's protocol, which by itself waits for a request as long as the client likes."""
 
-    # An event loop is one thread, and a process has one server.
+    # One event loop is one thread, and each process has one server.
     _waiting: ClassVar[dict["Connection", asyncio.TimerHandle]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -28,18 +28,18 @@ class Connection(H11Protocol):
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._wait_no_more()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Wait no more once a request's head is there."""
+        """Stop waiting when a request's head is complete."""
         super().handle_events()
         if self._is_serving():
             self._wait_no_more()
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request: for the rest of this one's body too, which nobody reads."""
+        """Begin to wait for the next request, which includes the rest of this one's body."""
         super().on_response_complete()
         if not self._is_serving() and not self.transport.is_closing():
             self._wait()
@@ -53,7 +53,7 @@ class Connection(H11Protocol):
         # Not close(), which would wait for a client that reads nothing.
         self._waiting[self] = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
         if len(self._waiting) > MAX_WAITING:
-            # Not the one that has waited longest: those that are answered and wait anew would push out newcomers.
+            # Not the one that has waited longest: clients that ask again and again would push out new ones.
             min(self._waiting, key=lambda connection: connection._number).transport.abort()
 
     def _wait_no_more(self) -> None:

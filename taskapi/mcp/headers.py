@@ -1,4 +1,4 @@
-"""A request's headers in the one form in which the SDK compares them, where RFC 9110 has several for the same."""
+"""Brings a request's headers into the form that the SDK compares. RFC 9110 allows several."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Scope

@@ -25,11 +25,11 @@ log = logging.getLogger("taskapi.mcp")
 PATH = "/mcp"
 
 MAX_REQUESTS = 100
-"""Requests that are answered at once."""
+"""The most requests that are answered at the same time."""
 
 
 class AccessMiddleware:
-    """Lets POST requests through, with one of API_TOKENS where those are set, and only so many at once."""
+    """Lets POST requests through, with one of API_TOKENS if those are set, and only so many at a time."""
 
     def __init__(
         self, app: ASGIApp, tokens: tuple[str, ...], *, body_seconds: float, trusted: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class AccessMiddleware:
         if self._tokens and not self._tokens.accepts(Headers(scope=scope).get("Authorization", "")):
             return PlainTextResponse(UNAUTHORIZED, 401, CHALLENGE)
         if scope["method"] != "POST":
-            # A GET would open a stream of events, and without sessions nothing ever comes on it.
+            # A GET would open a stream of events, and without sessions it would stay empty.
             return PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})
         if self._serving >= MAX_REQUESTS:
             return PlainTextResponse("Too many requests at once; send this one again.", 503, {"Retry-After": "1"})
@@ -75,14 +75,14 @@ class BodyLate(Exception):
 
 
 def _in_time(receive: Receive, seconds: float) -> Receive:
-    """`receive`, which raises BodyLate where the body takes longer than so many seconds from now on."""
+    """`receive`, but it raises BodyLate if the body takes longer than so many seconds from now."""
     deadline = anyio.current_time() + seconds
     complete = False
 
     async def receive_in_time() -> Message:
         nonlocal complete
         if complete:
-            # What follows the body is the end of the connection, which has no limit.
+            # After the body comes the end of the connection, which has no limit.
             return await receive()
         try:
             with anyio.fail_after(deadline - anyio.current_time()):
@@ -96,12 +96,12 @@ def _in_time(receive: Receive, seconds: float) -> Receive:
 
 
 def _with_one_path(scope: Scope) -> Scope:
-    """`/mcp/` is `/mcp`: a redirect would be built from the Host header, and many clients do not follow one."""
+    """Treat `/mcp/` as `/mcp`. A redirect would be built from the Host header, and many clients follow none."""
     return {**scope, "path": PATH} if scope["path"] == f"{PATH}/" else scope
 
 
 async def serve(server: Server[Any], settings: Settings, *, host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM. Raises ConfigurationError where others could use it without a token."""
+    """Serve until SIGINT or SIGTERM. Raises ConfigurationError if others could use it without a token."""
     if not _is_loopback(host) and not settings.api_tokens:
         raise ConfigurationError(f"--host {host} lets others in: set API_TOKENS, or serve on 127.0.0.1.")
     config = uvicorn.Config(
@@ -143,12 +143,12 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
         trusted=settings.trusted_hosts,
         body_seconds=settings.request_deadline,
     )
-    # The last one added is the first to see a request: a preflight carries no token, and a refusal must be readable.
+    # Last, because that sees a request first: a preflight has no token, and pages must be able to read a 401.
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
         allow_methods=["POST"],
-        # The protocol's own headers grow with its versions, and one carries each of a tool's arguments.
+        # The protocol's headers change with its versions, and one may carry each argument of a tool.
         allow_headers=["*"],
         expose_headers=["MCP-Protocol-Version", "WWW-Authenticate", "Retry-After"],
     )

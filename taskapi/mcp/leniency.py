@@ -18,7 +18,7 @@ NOTHING: tuple[Any, ...] = (None, "")
 
 
 class Lenient(Strict):
-    """A schema that reads its arguments as they are meant. What has no clear meaning stays, for the rules to refuse."""
+    """A schema that reads arguments as they are meant. What has no clear meaning stays, and the rules reject it."""
 
     @pre_load
     def _as_meant(self, arguments: Any, **_: Any) -> Any:
@@ -33,10 +33,10 @@ class Lenient(Strict):
 
 
 def as_meant(field: fields.Field[Any] | None, value: Any) -> Any:
-    """The value as the field would have it; any other value as it stands."""
+    """The value in the type of the field, or unchanged."""
     if isinstance(field, fields.List):
         value = _parsed(value, list)
-        # An array of one, without its brackets.
+        # An array of one item, without its brackets.
         return value if isinstance(value, list) or value in NOTHING else [_parsed(value, dict)]
     if isinstance(field, fields.Integer):
         return _whole(value)
@@ -50,19 +50,19 @@ def _is_left_out(field: fields.Field[Any] | None, value: Any) -> bool:
         return False
     # A text may be the word null; nothing else may.
     words = NOTHING if isinstance(field, Text) else (*NOTHING, "null")
-    # A required text that is empty breaks another rule than one that is not there.
+    # An empty required text breaks another rule than a missing one.
     return value is None or (not field.required and isinstance(value, str) and value in words)
 
 
 def _whole(value: Any) -> Any:
-    """Digits, and a float without a fraction, as the number that they are."""
+    """Digits, or a float without a fraction, as an integer."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _parsed(value: Any, kind: type) -> Any:
-    """What stands in a JSON text, if that is of the kind."""
+    """The value in a JSON text, if it has the type."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             inner = orjson.loads(value)

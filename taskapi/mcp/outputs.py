@@ -1,4 +1,4 @@
-"""The JSON Schemas of what the tools take and give, made from the schemas that check it."""
+"""The JSON Schemas of arguments and results of the tools, made from the schemas that validate them."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from taskapi.schemas import ACTION_TYPES, TaskSchema, WeeklyStatsSchema
 
 
 def _within(_: type[Schema]) -> str:
-    """No name: each schema is written out where it stands."""
+    """No name: each schema is written out in its place."""
     return ""
 
 
@@ -19,14 +19,14 @@ APISpec("tools", "1", "3.1.0", plugins=[_plugin])
 
 
 def json_schema(schema: Schema) -> dict[str, Any]:
-    """The JSON Schema of an object that the marshmallow schema describes, nested ones within."""
+    """The JSON Schema of the object that a marshmallow schema describes, nested objects included."""
     assert _plugin.converter is not None
     described = _plugin.converter.schema2jsonschema(schema)  # type: ignore[no-untyped-call]
     return {"type": "object", **_without_patterns(described)}
 
 
 def _without_patterns(value: Any) -> Any:
-    """They would cost an agent more tokens than they tell it: the rules' own sentences say more."""
+    """Leave these out: they cost tokens, and the error messages say more."""
     if isinstance(value, dict):
         return {name: _without_patterns(part) for name, part in value.items() if name != "pattern"}
     return value

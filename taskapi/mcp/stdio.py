@@ -33,7 +33,7 @@ async def serve(server: Server[Any], *, patience: float) -> None:
 
 
 class _Session:
-    """What goes in and out, and which requests have no answer yet."""
+    """The messages in and out, and the requests without an answer yet."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
@@ -43,7 +43,7 @@ class _Session:
     async def read(
         self, lines: Any, messages: ObjectSendStream[Item], answers: ObjectSendStream[SessionMessage]
     ) -> None:
-        """Pass messages on. Answer lines that are not messages: the SDK would leave their sender waiting."""
+        """Pass on messages. Answer lines that are no messages: the SDK would leave their sender waiting."""
         async with messages, answers:
             async for item in lines:
                 message = _second_reading(item) if isinstance(item, Exception) else item
@@ -53,14 +53,14 @@ class _Session:
                 else:
                     error = ErrorData(code=PARSE_ERROR, message="This line is not a JSON-RPC message.")
                     await answers.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=None, error=error)))
-            # The stream of messages stays open until then, because its end is the end of the server.
+            # The stream of messages stays open until then: its end ends the server.
             with anyio.move_on_after(self._patience):
                 while self._open:
                     self._all_answered = anyio.Event()
                     await self._all_answered.wait()
 
     async def write(self, answered: ObjectReceiveStream[SessionMessage], stdout: Any) -> None:
-        """Pass answers on."""
+        """Pass on answers."""
         async with answered, stdout:
             async for answer in answered:
                 await stdout.send(answer)
@@ -72,11 +72,11 @@ class _Session:
         if isinstance(message, JSONRPCRequest):
             self._open.add(coerce_request_id(message.id))
         elif getattr(message, "method", "") == "notifications/cancelled":
-            # A request that was taken back has no answer.
+            # A cancelled request has no answer.
             self._close((getattr(message, "params", None) or {}).get("requestId"))
 
     def _close(self, number: object) -> None:
-        # As the SDK has it: anything may stand in a notification, and "7" is the request 7.
+        # As in the SDK: a notification may have any value here, and "7" means request 7.
         if (request := as_request_id(number)) is not None:
             self._open.discard(coerce_request_id(request))
         if not self._open:

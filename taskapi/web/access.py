@@ -1,4 +1,4 @@
-"""Who may ask the REST API: clients that know a host name of TRUSTED_HOSTS, and under /api/v1 one of API_TOKENS."""
+"""Access to the REST API: requests need a host name of TRUSTED_HOSTS and, under /api/v1, one of API_TOKENS."""
 
 from flask import Flask, Response, request
 
@@ -7,11 +7,11 @@ from taskapi.settings import Settings
 from taskapi.web.envelope import failure
 
 PROBES = ("/api/v1/health", "/api/v1/health/ready")
-"""The paths that monitors ask. They have no token, and many send an address as Host."""
+"""The paths for monitors, which have no token. Many of them send an IP address as Host."""
 
 
 def init_access(app: Flask, settings: Settings) -> None:
-    """Check the host name and the token of each request, where the settings have any."""
+    """Check the host name and the token of each request, if the settings name any."""
     names, tokens = HostNames(settings.trusted_hosts), Tokens(settings.api_tokens)
 
     def check_host() -> Response | None:
@@ -20,7 +20,7 @@ def init_access(app: Flask, settings: Settings) -> None:
         return failure(400, "Host: the service does not answer to this name; TRUSTED_HOSTS has those that it does.")
 
     def check_token() -> Response | None:
-        # A browser's preflight never carries a token, and says nothing that is secret.
+        # A browser's preflight never carries a token, and its answer reveals nothing secret.
         if not needs_token(request.path) or request.method == "OPTIONS":
             return None
         if tokens.accepts(request.headers.get("Authorization", "")):
@@ -34,5 +34,5 @@ def init_access(app: Flask, settings: Settings) -> None:
 
 
 def needs_token(path: str) -> bool:
-    """Whether a request for the path has to carry a token, where the service has any."""
+    """Whether requests for the path need a token, if the service has tokens."""
     return path.startswith("/api/v1") and path not in PROBES

@@ -21,14 +21,14 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; worker-src blob:; connect-src 'self'; style-src 'unsafe-inline';"
     " img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""What ReDoc needs: its own script, a search worker made from a blob, and inline styles."""
+"""What ReDoc needs: its script, a search worker loaded from a blob, and inline styles."""
 
 REVALIDATED = {"Cache-Control": "no-cache"}
-"""For what may be kept, and asked for again each time, as Flask says it of the files."""
+"""Caches may keep it, but must revalidate it each time, as Flask says for files."""
 
 
 class TaskIdConverter(BaseConverter):
-    """The task_id in a path. An invalid UUID is answered with 422, where Werkzeug's own converter would say 404."""
+    """The task_id in a path. An invalid UUID gets 422; with Werkzeug's own converter it would get 404."""
 
     def to_python(self, value: str) -> UUID:
         """Raises UnprocessableEntity for an invalid UUID."""
@@ -52,7 +52,7 @@ class Api(flask_smorest.Api):
 def init_api(app: Flask, settings: Settings, blueprints: Iterable[flask_smorest.Blueprint]) -> None:
     """Register the `blueprints`, /api/openapi.json and /api/docs."""
     app.url_map.converters["task_id"] = TaskIdConverter
-    # A redirect to the path without its doubled or last slash would be built from the Host header.
+    # Werkzeug would build the redirect to the path without its doubled or last slash from the Host header.
     app.url_map.merge_slashes = False
     api = Api(app, spec_kwargs=document.configure(app, settings))
     api.register_converter(TaskIdConverter, lambda _: {"type": "string", "format": "uuid"})
@@ -66,7 +66,7 @@ def _docs(spec: bytes) -> flask.Blueprint:
 
     @docs.before_request
     def whole() -> None:
-        # A server may ignore Range (RFC 9110, section 14.2). Werkzeug would look at it before the conditions.
+        # A server may ignore Range (RFC 9110, section 14.2). Werkzeug would evaluate it before the conditions.
         flask.request.environ.pop("HTTP_RANGE", None)
 
     @docs.get("/api/openapi.json")
@@ -86,7 +86,7 @@ def _docs(spec: bytes) -> flask.Blueprint:
 
     @docs.get("/")
     def root() -> Response:
-        # Only the path, so that the Host header has no part in it.
+        # Only the path, so that it does not depend on the Host header.
         return Response(status=302, headers={"Location": f"{flask.request.script_root}/api/docs", **REVALIDATED})
 
     return docs

@@ -16,36 +16,36 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 HOSTS = 64
-"""Host headers whose check is remembered."""
+"""How many Host headers to remember as checked."""
 
 
 class NoSessions(SessionInterface):
-    """No sessions. Flask would look for a secret key at each request to find that out."""
+    """No sessions. Flask would look for a secret key at each request."""
 
     _session = NullSession()
 
     def open_session(self, app: Flask, request: Request) -> NullSession:
-        """The one that takes nothing."""
+        """A session that stores nothing."""
         return self._session
 
 
 class Application(Flask):
-    """The Flask that serves taskapi."""
+    """The Flask class that serves taskapi."""
 
     session_interface = NoSessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """No view here is asynchronous; Flask would look again at each call."""
+        """Return the view as it is: none is asynchronous. Flask would check that at each call."""
         return func
 
     def request_context(self, environ: "WSGIEnvironment") -> RequestContext:
-        """The context of a request. It has a `flask.g` of its own also where the application's context is there."""
+        """The context of a request. It has its own `flask.g`, even if the application's context exists already."""
         if has_app_context():
             app_ctx.g = self.app_ctx_globals_class()
         return super().request_context(environ)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """What finds the view. Flask would check the Host header twice, which has no part in it here."""
+        """The matcher that finds the view. Flask would check the Host header again, which does not matter here."""
         if request is None:
             return None
         environ = request.environ
@@ -62,19 +62,19 @@ class Application(Flask):
         )
 
     def make_default_options_response(self) -> Response:
-        """What the path allows, in the envelope."""
+        """The methods that the path allows, in the envelope."""
         allowed = super().make_default_options_response().headers["Allow"]
         return success(b"null", headers={"Allow": allowed})
 
 
 def _text(value: str) -> str:
-    """A value of a WSGI environment, which is bytes in latin-1's clothes (PEP 3333)."""
+    """A value of a WSGI environment: bytes decoded as latin-1 (PEP 3333)."""
     return value.encode("latin-1").decode("utf-8", "replace")
 
 
 @lru_cache(HOSTS)
 def _server_name(scheme: str, host: str | None, name: str, port: str) -> str:
-    """The name of the server in a request, as Werkzeug has it. Raises BadHost where the Host header is no name."""
+    """The server name in a request, as Werkzeug reads it. Raises BadHost if the Host header is invalid."""
     environ = {"wsgi.url_scheme": scheme, "SERVER_NAME": name, "SERVER_PORT": port, "REQUEST_METHOD": "GET"}
     if host is not None:
         environ["HTTP_HOST"] = host

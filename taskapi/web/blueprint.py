@@ -1,4 +1,4 @@
-"""A flask-smorest Blueprint that parses strictly, documents every error, and adds no work of its own to a request."""
+"""A flask-smorest Blueprint that parses strictly, documents every error, and adds no work to a request."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[Any], Any]] = {"json": parsing.body, "query": parsi
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """Views that get checked arguments and return a ready Response."""
+    """Views that get validated arguments and return a complete Response."""
 
     def __init__(self, name: str, import_name: str, **options: Any) -> None:
         super().__init__(name, import_name, **options)
@@ -94,13 +94,13 @@ class Blueprint(flask_smorest.Blueprint):
 
 
 def _documented(view: Callable[..., Any], decorated: Callable[..., Any]) -> Any:
-    """The view with the documentation from flask-smorest's decorator, but without the decorator's wrapper."""
+    """The view with the documentation that flask-smorest's decorator adds, but without its wrapper."""
     view._apidoc = decorated._apidoc  # type: ignore[attr-defined]
     return view
 
 
 def _refuse_query() -> None:
-    """Refuse unknown parameters instead of ignoring them: a view without parameters refuses all of them."""
+    """Reject unknown query parameters instead of ignoring them. A view without parameters rejects all."""
     if request.query_string and not getattr(current_app.view_functions[request.endpoint or ""], "_takes_query", False):
         names = "; ".join(f"{name[:LONGEST_NAME]}: {UNKNOWN}" for name in list(request.args)[:MAX_ERRORS])
         raise UnprocessableEntity(names or f"query: {UNKNOWN}")

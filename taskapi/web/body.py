@@ -1,4 +1,4 @@
-"""Reads a request's whole body before its view runs, so that nothing is executed for a request that was cut off."""
+"""Reads a request's whole body before its view runs, so that a request that was cut off changes nothing."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ NO_JSON = "The body needs the header Content-Type: application/json."
 
 
 class UnknownCoding(UnsupportedMediaType):
-    """Names the codings that are read in Accept-Encoding (RFC 9110, section 15.5.16)."""
+    """A 415 that names the supported codings in Accept-Encoding (RFC 9110, section 15.5.16)."""
 
     def get_headers(self, *arguments: Any, **options: Any) -> list[tuple[str, str]]:
         """The headers of the answer."""
@@ -34,11 +34,11 @@ def receive() -> None:
         # Werkzeug ends a chunked body at the limit, without an error.
         if len(text) == request.max_content_length and environ["wsgi.input"].read(1):
             raise RequestEntityTooLarge
-        # Werkzeug does not mind a body that is shorter than its length, either.
+        # Werkzeug accepts a body that is shorter than its Content-Length.
         if len(text) < (request.content_length or 0):
             problem = "The body is shorter than its Content-Length; send the request again."
     except ClientDisconnected as error:
-        # Werkzeug's word for every OSError of the connection.
+        # Werkzeug raises this for every OSError of the connection.
         late = isinstance(error.__context__, TimeoutError)
         problem = f"The body {'did not arrive in time' if late else 'is incomplete'}; send the request again."
     except ParseException:
@@ -58,7 +58,7 @@ def _check_type() -> None:
     coding = request.environ.get("HTTP_CONTENT_ENCODING")
     if coding and coding.lower() != "identity":
         raise UnknownCoding("The body must not be encoded: send it without the header Content-Encoding.")
-    # Nearly always that; to take the header apart costs as much as to read the body.
+    # Nearly always this. Parsing the header costs as much as reading the body.
     is_json = request.content_type == "application/json"
     if not is_json and not re.fullmatch(r"application/(json|[\w.!#$&^-]+\+json)", request.mimetype):
         raise UnsupportedMediaType(NO_JSON)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13) as long as no answer has an ETag: no tag can match what there is."""
+"""Conditional requests (RFC 9110, section 13). No answer has an ETag yet, so no tag can match."""
 
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""CORS: which other origins' pages may call the API, with credentials (the Fetch standard, section 3.3)."""
+"""CORS: the origins whose pages may call the API, with credentials (the Fetch standard, section 3.3)."""
 
 from flask import Flask, Response, request
 from werkzeug.http import parse_set_header
@@ -6,12 +6,12 @@ from werkzeug.http import parse_set_header
 from taskapi.settings import Settings
 
 EXPOSED = "Location, Retry-After, X-Request-Id, Idempotency-Replayed, ETag, Link, X-Total-Count"
-"""Headers of answers that a page may read."""
+"""Response headers that a page may read."""
 
 ALLOWED = parse_set_header(
     "Authorization, Content-Type, Idempotency-Key, X-Request-Id, If-Match, If-None-Match, Change-Set, Last-Event-ID"
 )
-"""Headers of requests that a page may set."""
+"""Request headers that a page may set."""
 
 EVERY_ANSWER = [
     ("Access-Control-Allow-Credentials", "true"),
@@ -26,7 +26,7 @@ PREFLIGHT = [
 
 
 def init_cors(app: Flask, settings: Settings) -> None:
-    """Tell browsers about the origins of CORS_ORIGINS. Only the very same text is one of them."""
+    """Allow the origins of CORS_ORIGINS. An origin must match exactly."""
 
     @app.after_request
     def add_cors_headers(response: Response) -> Response:

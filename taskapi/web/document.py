@@ -1,4 +1,4 @@
-"""The OpenAPI document, made once at the start: what flask-smorest makes of the views and schemas, and the rest."""
+"""The OpenAPI document, made once at the start: what flask-smorest derives from views and schemas, and the rest."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ INFO = {
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 IN_PATHS = {"task_id": {"description": "The task's id.", "example": examples.TASK_ID}}
-"""What flask-smorest cannot know of the parameters in paths."""
+"""What flask-smorest cannot know about path parameters."""
 
 
 def configure(app: Flask, settings: Settings) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def configure(app: Flask, settings: Settings) -> dict[str, Any]:
 
 
 def render(api: flask_smorest.Api) -> bytes:
-    """The document as JSON, with all blueprints that are registered."""
+    """The document as JSON, with every registered blueprint."""
     api.spec.components.security_scheme(
         "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
     )
@@ -45,9 +45,9 @@ def render(api: flask_smorest.Api) -> bytes:
         api.spec.components.schema(name, {"type": "string", "enum": list(words), "description": description})
     spec: dict[str, Any] = api.spec.to_dict()
     schemas = spec["components"]["schemas"]
-    # Of flask-smorest's own pagination, which we do not use.
+    # Part of flask-smorest's pagination, which we do not use.
     del schemas["PaginationMetadata"]
-    # marshmallow has no word for "at least one of them".
+    # marshmallow cannot express "at least one of them".
     schemas["TaskUpdate"]["minProperties"] = 1
     for path, operations in spec["paths"].items():
         shared = operations.get("parameters", [])
@@ -66,7 +66,7 @@ def render(api: flask_smorest.Api) -> bytes:
 
 
 class Converter(OpenAPIConverter):
-    """From marshmallow's fields to JSON Schema, with what apispec does not know."""
+    """Converts marshmallow's fields to JSON Schema, also what apispec does not support."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -76,23 +76,23 @@ class Converter(OpenAPIConverter):
 
 
 class Plugin(MarshmallowPlugin):
-    """apispec's plugin, with our converter."""
+    """apispec's marshmallow plugin, with our converter."""
 
     Converter = Converter
 
 
 def _constant(converter: Any, field: Field[Any], **_: Any) -> dict[str, Any]:
-    """apispec knows no `const`."""
+    """Use `const`, which apispec does not support."""
     return {"const": field.metadata["const"]} if "const" in field.metadata else {}
 
 
 def _code(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A list of words is a component; a field with only one of them says so beside it."""
+    """An enumeration is a component. A field that allows only one of its values also has `const`."""
     if not isinstance(field, Code):
         return {}
     component = {"$ref": f"#/components/schemas/{field.component}"}
     if field.only:
-        # allOf, because generators of clients overlook what stands beside a $ref.
+        # allOf, because client generators ignore keywords beside a $ref.
         return {"allOf": [component], "const": field.only}
     description = {name: ret[name] for name in ("description",) if name in ret}
     ret.clear()

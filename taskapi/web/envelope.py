@@ -10,19 +10,19 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import HTTP_STATUS_CODES
 
 BIG = 64 * 1024
-"""Bytes from which on an answer is sent in pieces, rather than copied to be sent in one."""
+"""Bytes from which an answer is sent in pieces. A smaller one is copied, to be sent at once."""
 
 STATUSES = {code: f"{code} {phrase.upper()}" for code, phrase in HTTP_STATUS_CODES.items()}
 
 
 class Answer(Response):
-    """A Response that is ready: Werkzeug's constructor would look at each part of it, and again when it is sent."""
+    """A complete Response. Werkzeug would check each part of it in the constructor, and again when it is sent."""
 
     status: str = ""  # type: ignore[override]
     status_code: int = 0
 
     def __init__(self, pieces: list[bytes], status: int, headers: Mapping[str, str] | None) -> None:
-        """`pieces` are JSON text together. It is the server that looks whether the headers are well formed."""
+        """`pieces` form one JSON text. The server checks that the headers are well formed."""
         self.status, self.status_code, self.response = STATUSES[status], status, pieces
         self._head = [("Content-Type", "application/json"), ("Content-Length", str(sum(map(len, pieces))))]
         if headers:
@@ -30,11 +30,11 @@ class Answer(Response):
 
     @cached_property
     def headers(self) -> Headers:  # type: ignore[override]
-        """The headers, for those who add some."""
+        """The headers, for code that adds to them."""
         return Headers(self._head)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer as WSGI has it."""
+        """Send the answer (PEP 3333)."""
         start_response(self.status, list(self.headers) if "headers" in self.__dict__ else self._head)
         return () if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]
 
@@ -42,14 +42,14 @@ class Answer(Response):
 def success(
     data: bytes, *, status: int = 200, popup: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with `data`, which is JSON text already."""
+    """A success with `data`, which is JSON text already."""
     tail = b',"popup":"%s","error":null}' % popup.encode() if popup else b',"popup":null,"error":null}'
     pieces = [b'{"success":true,"data":', data, tail]
     return Answer([b"".join(pieces)] if len(data) < BIG else pieces, status, headers)
 
 
 def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with one sentence about what is wrong."""
-    # What came in may stand in the sentence, lone surrogates and all.
+    """A failure with one sentence that says what is wrong."""
+    # The sentence may quote the request, lone surrogates included.
     sentence = error.encode("utf-8", "replace").decode()
     return Answer([orjson.dumps({"success": False, "data": None, "popup": None, "error": sentence})], status, headers)

@@ -16,7 +16,7 @@ DEFECT = "Something went wrong here; please report it with the X-Request-Id of t
 
 
 def init_errors(app: Flask) -> None:
-    """Register the handlers. That of HTTPException is the Api's, which would register its own otherwise."""
+    """Register the handlers, except for HTTPException: the Api has that one, or flask-smorest would add its own."""
     app.register_error_handler(TaskNotFound, lambda error: failure(404, str(error)))
     app.register_error_handler(IdempotencyKeyReused, lambda error: failure(422, str(error)))
     app.register_error_handler(DatabaseUnavailable, _unavailable)
@@ -24,9 +24,9 @@ def init_errors(app: Flask) -> None:
 
 
 def http_failure(error: HTTPException) -> Response:
-    """The answer to what Flask, Werkzeug or a parser of ours refuses; its headers, such as Allow, are kept."""
+    """The answer to a request that Flask, Werkzeug or our parsers reject. It keeps the headers, such as Allow."""
     if error.code is None or error.code < 400:
-        # A redirect, which Werkzeug would build from the Host header.
+        # A redirect, which Werkzeug builds from the Host header.
         return http_failure(NotFound())
     if error.code >= 500:
         return _defect(error)

@@ -1,4 +1,4 @@
-"""The examples of the documentation: one of each answer, as the service gives them."""
+"""The examples in the documentation: one of each answer, exactly as the service sends it."""
 
 from typing import Any
 
@@ -61,12 +61,12 @@ STATS = {
 
 
 def success(data: Any, popup: str | None = None) -> dict[str, Any]:
-    """A success's envelope."""
+    """The envelope of a success."""
     return {"success": True, "data": data, "popup": popup, "error": None}
 
 
 def failure(error: str) -> dict[str, Any]:
-    """A failure's envelope."""
+    """The envelope of a failure."""
     return {"success": False, "data": None, "popup": None, "error": error}
 
 

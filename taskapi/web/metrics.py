@@ -1,4 +1,4 @@
-"""Prometheus metrics at /metrics, where METRICS is on: the same figures whichever worker is asked."""
+"""Prometheus metrics at /metrics, if METRICS is on: the same figures whichever worker answers."""
 
 import logging
 import os
@@ -27,18 +27,18 @@ log = logging.getLogger("taskapi.metrics")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 PAUSE = 30.0
-"""Seconds after which counting is tried again, where there was no room for it."""
+"""Seconds until counting is tried again after the disk was full."""
 
 
 class AllocatedFile(mmap_dict.MmapedDict):
-    """prometheus_client's file of figures, whose room is on the disk before it is written to.
+    """prometheus_client's file of figures. Its space is allocated on the disk before it is written to.
 
     The original's is not, and where the disk is full then, a write to the mapped memory ends the process (SIGBUS).
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         if not read_mode and not Path(filename).exists():
-            # Whoever answers /metrics meanwhile cannot read a file that is still empty.
+            # A worker that answers /metrics in the meantime cannot read an empty file.
             unfinished = Path(f"{filename}.new")
             try:
                 _allocate(unfinished, mmap_dict._INITIAL_MMAP_SIZE)
@@ -49,7 +49,7 @@ class AllocatedFile(mmap_dict.MmapedDict):
         super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        # A key stands between its length, its padding and two numbers. The original doubles the file until that fits.
+        # Each key takes its length, padding and two numbers. The original doubles the file until it fits.
         size = self._capacity
         while size < self._used + len(key.encode()) + 64:
             size *= 2
@@ -70,7 +70,7 @@ class Figures:
     """What this process counts, and what all that share its folder have counted."""
 
     def __init__(self, folder: str | None) -> None:
-        """`folder`: where the workers share their figures, in files; None where this process counts alone."""
+        """`folder`: where the workers share their figures, in files; None if this process counts alone."""
         self._folder = folder
         self._beginnings = 0
         self._idle_until = 0.0
@@ -108,7 +108,7 @@ class Figures:
             self._beginnings += 1
 
     def text(self) -> bytes:
-        """The figures of all, as Prometheus reads them. Raises OSError where those of others cannot be read."""
+        """The figures of all processes, in Prometheus' format. Raises OSError if those of others cannot be read."""
         registry = self._registry
         if self._folder:
             registry = CollectorRegistry()
@@ -116,17 +116,17 @@ class Figures:
         return generate_latest(registry)
 
     def _heal(self) -> None:
-        """Begin anew where somebody has removed the shared folder, or our files in it."""
+        """Start again if the shared folder, or our files in it, were removed."""
         if self._folder and not Path(_made(self._folder), f"counter_{self._name()}.db").exists():
             self._beginnings += 1
 
     def _name(self) -> str:
-        # With a new name we are another process for prometheus_client: it counts from 0, in new files.
+        # With a new name, prometheus_client takes us for another process, which counts from 0 in new files.
         return f"{os.getpid()}.{self._beginnings}"
 
 
 def init_metrics(app: Flask, settings: Settings) -> Figures | None:
-    """Serve /metrics, and return what it shows, for whoever counts; None where METRICS is off."""
+    """Serve /metrics, and return the figures to count with; None if METRICS is off."""
     if not settings.metrics:
         return None
     figures = Figures(settings.metrics_folder)
@@ -143,7 +143,7 @@ def init_metrics(app: Flask, settings: Settings) -> Figures | None:
 
 
 def _made(folder: str) -> str:
-    """The folder, made anew where it is missing. Raises OSError where that cannot be."""
+    """The folder, created if it is missing. Raises OSError if that fails."""
     Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():

@@ -27,7 +27,7 @@ class Observation:
     """Wraps a WSGI application. It costs a few microseconds, where Flask's hooks and the logging module cost fifty."""
 
     def __init__(self, application: Wsgi, settings: Settings, figures: Figures | None) -> None:
-        """`figures`: where each request is counted, too."""
+        """`figures`: where to count each request; None: nowhere."""
         self._application = application
         self._logs = settings.log_level in ("DEBUG", "INFO")
         self._line = _json_line if settings.in_production else _text_line
@@ -35,7 +35,7 @@ class Observation:
         self._seconds = settings.request_deadline
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Serve one request, and say so in the log."""
+        """Serve one request, and log it."""
         started = time.perf_counter()
         seconds_spent.set(0.0)
         given = environ.get("HTTP_X_REQUEST_ID", "")
@@ -85,14 +85,14 @@ def _route(environ: Environ) -> str | None:
 
 
 def _json_line(fields: dict[str, Any]) -> str:
-    # WSGI's paths are bytes in latin-1's clothes (PEP 3333).
+    # WSGI's paths are bytes decoded as latin-1 (PEP 3333).
     fields["path"] = fields["path"].encode("latin-1").decode("utf-8", "replace")
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return orjson.dumps({"time": now, "level": "INFO", "logger": "taskapi.request", **fields}).decode() + "\n"
 
 
 def _text_line(fields: dict[str, Any]) -> str:
-    # A path may hold line ends, which would forge log lines.
+    # A path may contain line breaks, which would forge log lines.
     path = ascii(fields["path"])[1:-1]
     return (
         f"{datetime.now():%H:%M:%S} INFO    {fields['method'][:20]} {path} {fields['status']}"

@@ -1,4 +1,4 @@
-"""Reads what a request brings, strictly: its body, its query string and its key."""
+"""Parses a request strictly: its body, its query string and its Idempotency-Key."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from werkzeug.exceptions import BadRequest, UnprocessableEntity
 from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS, Query, is_idempotency_key
 
 SEVERAL_KEYS = "HTTP_taskapi.several_keys"
-"""In the WSGI environment of a request with more than one Idempotency-Key header."""
+"""Key in the WSGI environment of a request with more than one Idempotency-Key header."""
 
 
 def body(schema: Schema) -> Any:
@@ -19,7 +19,7 @@ def body(schema: Schema) -> Any:
 
     Raises BadRequest where it is not JSON, UnprocessableEntity where it breaks a rule.
     """
-    # taskapi.web.body has read it, and made sure that it is complete.
+    # taskapi.web.body has read it, and checked that it is complete.
     text = request.get_data()
     if not text:
         raise BadRequest("The body is empty; send a JSON object.")
@@ -27,7 +27,7 @@ def body(schema: Schema) -> Any:
 
 
 def query(schema: Query) -> Any:
-    """The query string, as `schema` loads it. Raises UnprocessableEntity where it breaks a rule."""
+    """The query string, as `schema` loads it. Raises UnprocessableEntity if it breaks a rule."""
     values = {}
     for name, given in request.args.lists():
         if len(given) > 1:
@@ -38,11 +38,11 @@ def query(schema: Query) -> Any:
 
 
 def idempotency_key() -> str | None:
-    """The Idempotency-Key, None without one. Raises UnprocessableEntity where it is not one, or where there are two."""
+    """The Idempotency-Key, None without one. Raises UnprocessableEntity if it is invalid, or if there are two."""
     key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
     if key is None:
         return None
-    # Set by gunicorn.conf.py: the key itself does not tell, since it may hold a comma.
+    # Set by gunicorn.conf.py. The value does not show it: a key may contain a comma.
     if SEVERAL_KEYS in request.environ:
         raise UnprocessableEntity("Idempotency-Key: must be given once")
     if not is_idempotency_key(key):

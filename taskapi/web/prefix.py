@@ -1,4 +1,4 @@
-"""The WSGI layer for SCRIPT_NAME, the start of each path behind a proxy that passes the whole path on."""
+"""The WSGI layer for SCRIPT_NAME: the prefix of each path behind a proxy that passes on the whole path."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class Prefix:
-    """Moves the prefix of each path from PATH_INFO to SCRIPT_NAME (PEP 3333); a path outside it is 404."""
+    """Moves the prefix of each path from PATH_INFO to SCRIPT_NAME (PEP 3333). A path without the prefix gets 404."""
 
     def __init__(self, application: Wsgi, prefix: str) -> None:
         self._application = application

@@ -1,4 +1,4 @@
-"""The code samples of the documentation: each operation's example as a call with curl and with fetch."""
+"""The code samples in the documentation: each operation's example as a call with curl and with fetch."""
 
 import json
 import shlex
@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 SERVER = "http://localhost:8000"
-"""Where `make run` serves. The docs page puts its own address in its place."""
+"""The address of `make run`. The docs page replaces it by its own."""
 
 
 def samples(method: str, path: str, operation: dict[str, Any]) -> list[dict[str, str]]:
