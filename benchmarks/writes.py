@@ -100,7 +100,9 @@ class Sent:
 
     request: Request
 
-    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[bytes, bytes]:
+    def run(
+        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
+    ) -> tuple[bytes, bytes]:
         self.request = (name, parameters)
         return b"written", b"{}"
 

@@ -21,13 +21,14 @@ WITH earlier AS MATERIALIZED (
       AND idempotency_key = %(idempotency_key)s::text
 ),
 moment AS MATERIALIZED (
-    SELECT clock_timestamp() AS now
+    SELECT clock_timestamp() AS now, left(gen_random_uuid()::text, 8) AS start
     WHERE NOT EXISTS (SELECT FROM earlier)
 ),
 wanted AS MATERIALIZED (
     SELECT
-        -- Made here, because RETURNING could not tell which row is which.
-        gen_random_uuid() AS id,
+        -- Made here, because RETURNING could not tell which row is which. Each is a random UUID, and all of a request
+        -- start with the same 32 bits: they are neighbours in the indexes, which write one page instead of many.
+        (moment.start || substr(gen_random_uuid()::text, 9))::uuid AS id,
         task,
         moment.now + place * interval '1 microsecond' AS now,
         place - 1 AS entry

@@ -18,8 +18,8 @@ FROM taskapi_version;
 
 
 -- is_rewound()
--- Whether the database was loaded into a younger cluster: then there are entries or totals of transactions that are still
--- to come here, and what is new cannot be told from what has been counted. Of many owners, those who were counted last.
+-- Whether the database was loaded into a younger cluster. Then it has entries or totals of transactions that are still
+-- to come here, and nothing says which entries have been counted. Of many owners, it looks at those counted last.
 WITH owners AS MATERIALIZED (
     SELECT 'default' AS owner, '1'::xid8 AS upto
     UNION ALL

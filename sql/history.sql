@@ -87,7 +87,8 @@ total AS MATERIALIZED (
     FROM counted, (SELECT coalesce(sum(entries), 0)::bigint AS entries FROM uncounted) AS new
 ),
 newer AS MATERIALIZED (
-    SELECT starts + interval '1 day' AS moment, %(offset)s::bigint - newer AS skipped
+    -- Not a day, which has 23 hours where the session's clock changes.
+    SELECT starts + interval '24 hours' AS moment, %(offset)s::bigint - newer AS skipped
     FROM days
     WHERE newer <= %(offset)s::bigint
     ORDER BY starts

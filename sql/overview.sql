@@ -55,24 +55,27 @@ FROM (
 
 
 -- get_task_with_history(owner, task_id, entries)
--- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task.
-SELECT json_build_object(
-    'task', row_to_json(answer(tasks)),
-    'history', (
-        SELECT json_agg(entry)
-        FROM (
-            SELECT
-                action_type,
-                description,
-                to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
-            FROM task_history
-            WHERE owner = %(owner)s::text
-              AND task_id = %(task_id)s::uuid
-            ORDER BY version DESC
-            LIMIT %(entries)s::bigint
-        ) AS entry
-    )
-)::text AS task
-FROM tasks
-WHERE owner = %(owner)s::text
-  AND id = %(task_id)s::uuid;
+-- One task and the latest `entries` of its history, from one snapshot; no row when there is no such task. The history
+-- comes first, because migrations lock the tables in that order.
+WITH history AS MATERIALIZED (
+    SELECT json_agg(entry) AS entries
+    FROM (
+        SELECT
+            action_type,
+            description,
+            to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
+        FROM task_history
+        WHERE owner = %(owner)s::text
+          AND task_id = %(task_id)s::uuid
+        ORDER BY version DESC
+        LIMIT %(entries)s::bigint
+    ) AS entry
+),
+found AS MATERIALIZED (
+    SELECT row_to_json(answer(tasks)) AS task
+    FROM tasks
+    WHERE owner = %(owner)s::text
+      AND id = %(task_id)s::uuid
+)
+SELECT json_build_object('task', task, 'history', entries)::text AS task
+FROM history, found;

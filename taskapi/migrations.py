@@ -50,12 +50,14 @@ def take_turn(holder: ext.connection) -> None:
 
     Raises TurnTaken if that takes longer than TURN_TIMEOUT.
     """
+    # At any other level, the transaction that keeps the turn would hold a snapshot, and CREATE INDEX CONCURRENTLY waits
+    # for the end of all snapshots.
+    holder.set_session(isolation_level="READ COMMITTED")
     give_up = time.monotonic() + TURN_TIMEOUT
     with holder.cursor() as cursor:
         cursor.execute(LIMITS_SQL)
         while True:
-            # Poll, since a waiting statement would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for the end of
-            # all snapshots.
+            # Poll, since a waiting statement would hold a snapshot, too.
             cursor.execute(ADVISORY_LOCK_SQL)
             if cursor.fetchone()[0]:
                 return
@@ -114,6 +116,9 @@ def prepare_schema(settings: Settings) -> str:
             f" and AUTO_MIGRATE is off: run `{COMMAND}`, then start again."
         )
     upgrade(settings)
+    with closing(connect(settings)) as connection:
+        if _is_rewound(connection):
+            raise MigrationError(DatabaseRewound.sentence)
     return f"The database's schema was brought from {revision or 'nothing'} to {head()}."
 
 

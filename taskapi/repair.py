@@ -15,7 +15,7 @@ from taskapi.database import queries
 from taskapi.database.database_url import without_password
 from taskapi.errors import ConfigurationError
 from taskapi.logs import take_over_prints
-from taskapi.migrations import connect
+from taskapi.migrations import LIMITS_SQL, connect
 from taskapi.settings import Settings
 
 RENUMBER_SQL = """
@@ -23,14 +23,9 @@ LOCK TABLE task_history IN SHARE ROW EXCLUSIVE MODE;
 ALTER TABLE task_history DISABLE TRIGGER task_history_append_only;
 UPDATE task_history
 SET transaction_id = pg_current_xact_id()
-WHERE transaction_id >= pg_snapshot_xmax(pg_current_snapshot());
+WHERE transaction_id >= pg_snapshot_xmin(pg_current_snapshot());
 ALTER TABLE task_history ENABLE TRIGGER task_history_append_only;
 """
-
-# The rest is one REPEATABLE READ transaction, so that the totals and the counts are from the same snapshot.
-OWNERS_SQL = "SELECT owner FROM history_totals UNION SELECT owner FROM task_history"
-
-LOCK_SQL = "LOCK TABLE history_totals IN EXCLUSIVE MODE"
 
 COUNTED_TOTALS = """
     SELECT
@@ -50,31 +45,82 @@ COUNTED_PERIODS = """
     SELECT
         owner,
         length,
-        date_bin(length, moment, 'epoch') AS starts,
+        date_bin(length, quarter, 'epoch') AS starts,
         sum(entries)::integer AS entries,
         sum(created)::integer AS created,
         sum(completed)::integer AS completed
     FROM (
-        SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed FROM task_history
-        UNION ALL
-        SELECT owner, created_at, 0, 1, 0 FROM tasks
-        UNION ALL
-        SELECT owner, completed_at, 0, 0, 1 FROM tasks WHERE is_completed
-    ) AS happened
+        SELECT
+            owner,
+            date_bin('15 minutes', moment, 'epoch') AS quarter,
+            sum(entries) AS entries,
+            sum(created) AS created,
+            sum(completed) AS completed
+        FROM (
+            SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed FROM task_history
+            UNION ALL
+            SELECT owner, created_at, 0, 1, 0 FROM tasks
+            UNION ALL
+            SELECT owner, completed_at, 0, 0, 1 FROM tasks WHERE is_completed
+        ) AS happened
+        GROUP BY 1, 2
+    ) AS quarters
     CROSS JOIN (VALUES (interval '1 day'), ('15 minutes')) AS lengths (length)
     GROUP BY 1, 2, 3
 """
 
+# One statement, and so one snapshot: what the totals say at this moment, and what the tables hold.
 WRONG_SQL = f"""
-WITH counted AS ({COUNTED_TOTALS}),
-kept AS (
-    SELECT owner, created, updated, completed, incompleted, deleted, restored, complete FROM history_totals
+WITH owners AS MATERIALIZED (
+    SELECT known.owner, coalesce(upto, '1:1:') AS upto
+    FROM (SELECT owner FROM history_totals UNION SELECT owner FROM task_history) AS known
+    LEFT JOIN history_totals ON history_totals.owner = known.owner
 ),
-counted_periods AS ({COUNTED_PERIODS}),
+moved AS MATERIALIZED (
+    SELECT owners.owner, move.*
+    FROM owners, moves(owners.owner, owners.upto) AS move
+),
+kept AS (
+    SELECT
+        owner, sum(created), sum(updated), sum(completed), sum(incompleted), sum(deleted), sum(restored), sum(complete)
+    FROM (
+        SELECT owner, created, updated, completed, incompleted, deleted, restored, complete
+        FROM history_totals
+        UNION ALL
+        SELECT
+            owner,
+            (action_type = 'CREATED')::integer,
+            (action_type = 'UPDATED')::integer,
+            (action_type = 'COMPLETED')::integer,
+            (action_type = 'INCOMPLETED')::integer,
+            (action_type = 'DELETED')::integer,
+            (action_type = 'RESTORED')::integer,
+            complete
+        FROM moved
+    ) AS parts
+    GROUP BY owner
+),
 kept_periods AS (
-    SELECT owner, length, starts, entries, created, completed FROM history_periods
-    WHERE (entries, created, completed) <> (0, 0, 0)
-)
+    SELECT owner, length, starts, sum(entries), sum(created), sum(completed)
+    FROM (
+        SELECT owner, length, starts, entries, created, completed
+        FROM history_periods
+        UNION ALL
+        SELECT owner, length, date_bin(length, moment, 'epoch'), entries, created, completed
+        FROM (
+            SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed FROM moved
+            UNION ALL
+            SELECT owner, created_at, 0, tasks, 0 FROM moved WHERE tasks <> 0
+            UNION ALL
+            SELECT owner, completed_at, 0, 0, complete FROM moved WHERE complete <> 0
+        ) AS happened
+        CROSS JOIN (VALUES (interval '1 day'), ('15 minutes')) AS lengths (length)
+    ) AS parts
+    GROUP BY owner, length, starts
+    HAVING (sum(entries), sum(created), sum(completed)) <> (0, 0, 0)
+),
+counted AS ({COUNTED_TOTALS}),
+counted_periods AS ({COUNTED_PERIODS})
 SELECT owner FROM (TABLE counted EXCEPT TABLE kept) AS missing
 UNION
 SELECT owner FROM (TABLE kept EXCEPT TABLE counted) AS surplus
@@ -84,6 +130,9 @@ UNION
 SELECT owner FROM (TABLE kept_periods EXCEPT TABLE counted_periods) AS surplus_periods
 ORDER BY owner
 """
+
+# Meanwhile no read updates the totals.
+LOCK_SQL = "LOCK TABLE history_totals IN EXCLUSIVE MODE"
 
 RECOUNT_SQL = f"""
 DELETE FROM history_periods;
@@ -99,31 +148,29 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
 
     Return one sentence for each fault, or an empty list. Raises psycopg2.Error; then the totals are unchanged.
     """
-    statements = queries.load()
     found = []
     with connection.cursor() as cursor:
-        cursor.execute(statements["is_rewound"].text)
+        cursor.execute(LIMITS_SQL)
+        cursor.execute(queries.load()["is_rewound"].text)
         if cursor.fetchone()[0]:
             found.append("The history has transaction ids that are still to come in this cluster.")
+            wrong = ["all owners"]
             if not only_check:
                 cursor.execute(RENUMBER_SQL)
-        # Commit before counting: a snapshot sees only finished transactions.
-        connection.commit()
-        connection.set_session(isolation_level="REPEATABLE READ")
-        cursor.execute(LOCK_SQL)
-        if found:
-            wrong = ["all owners"]
         else:
-            cursor.execute(OWNERS_SQL)
-            for (owner,) in cursor.fetchall():
-                cursor.execute(statements["fold_totals"].text, {"owner": owner})
             cursor.execute(WRONG_SQL)
             wrong = [owner for (owner,) in cursor.fetchall()]
+        # Commit before counting: a snapshot sees only finished transactions.
+        connection.commit()
         if wrong:
             found.append(f"The totals are not what the history amounts to: {', '.join(wrong)}.")
             if not only_check:
+                # So that the totals and the periods are from the same snapshot.
+                connection.set_session(isolation_level="REPEATABLE READ")
+                cursor.execute(LIMITS_SQL)
+                cursor.execute(LOCK_SQL)
                 cursor.execute(RECOUNT_SQL)
-        connection.commit()
+                connection.commit()
     return found
 
 

@@ -1,8 +1,8 @@
 """The operations on tasks: one method for each statement of sql/, keyword arguments in, JSON text out."""
 
 import hashlib
+import math
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -28,6 +28,9 @@ FARTHEST = 2**62
 UNCOUNTED = 100
 """How many entries the totals may lag behind. A read that finds more updates the totals."""
 
+FOLD_PAUSE = 60
+"""Seconds without another try after the totals could not be updated, such as on a server that takes no writes."""
+
 NEAR = 500
 """How many entries a page may skip one by one. To find a page that is farther, whole days are skipped."""
 
@@ -41,7 +44,9 @@ OWNER = "default"
 class Statements(Protocol):
     """The repository's view of a database."""
 
-    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+    def run(
+        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
+    ) -> tuple[Any, ...] | None:
         """See taskapi.database.database.Database.run."""
 
 
@@ -57,7 +62,8 @@ class Written:
 
 
 class Repository:
-    """Tasks and their history. Every method is one statement, one round trip and one transaction.
+    """Tasks and their history. Every method is one statement, one round trip and one transaction. A read that finds
+    many uncounted entries runs a second one, which updates the totals.
 
     All methods may raise DatabaseUnavailable. Writes take an optional `idempotency_key`, and raise IdempotencyKeyReused
     if it belongs to another request.
@@ -65,6 +71,7 @@ class Repository:
 
     def __init__(self, database: Statements) -> None:
         self._database = database
+        self._fold_again = -math.inf
 
     def create_task(self, *, idempotency_key: str | None = None, **task: Any) -> Written:
         """Create a task with these fields: title and description."""
@@ -211,15 +218,19 @@ class Repository:
             raise DatabaseRewound
 
     def _keep_totals(self, uncounted: int) -> None:
-        """Update the totals if a read has found many uncounted entries. Sometimes this costs one more round trip."""
-        if uncounted > UNCOUNTED:
-            # The read already has its answer, and does not fail with this.
-            with suppress(DatabaseUnavailable):
-                self._read("fold_totals")
+        """Update the totals if a read has found many uncounted entries. Sometimes this costs one more round trip.
 
-    def _read(self, name: str, **parameters: Any) -> tuple[Any, ...]:
+        The read already has its answer: it does not fail with this, and does not wait for a second try.
+        """
+        if uncounted > UNCOUNTED and time.monotonic() >= self._fold_again:
+            try:
+                self._read("fold_totals", once=True)
+            except DatabaseUnavailable:
+                self._fold_again = time.monotonic() + FOLD_PAUSE
+
+    def _read(self, name: str, *, once: bool = False, **parameters: Any) -> tuple[Any, ...]:
         try:
-            row = self._database.run(name, {"owner": OWNER, **parameters}, repeatable=True)
+            row = self._database.run(name, {"owner": OWNER, **parameters}, repeatable=True, once=once)
         except OutcomeUnknown as error:
             raise AnswerLost from error
         if row is None:

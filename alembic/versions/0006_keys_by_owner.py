@@ -204,8 +204,11 @@ ALTER TABLE task_history DROP CONSTRAINT task_history_pkey;
 ALTER TABLE task_history
     ADD CONSTRAINT task_history_pkey PRIMARY KEY USING INDEX task_history_pkey_before,
     ADD CONSTRAINT task_history_version UNIQUE USING INDEX task_history_version_before;
-DROP INDEX
-    tasks_list, task_history_list, task_history_list_by_action, task_history_feed, task_history_idempotency_key;
+ALTER INDEX tasks_list RENAME TO tasks_list_by_owner;
+ALTER INDEX task_history_list RENAME TO task_history_list_by_owner;
+ALTER INDEX task_history_list_by_action RENAME TO task_history_list_by_action_by_owner;
+ALTER INDEX task_history_feed RENAME TO task_history_feed_by_owner;
+ALTER INDEX task_history_idempotency_key RENAME TO task_history_idempotency_key_by_owner;
 ALTER INDEX tasks_list_before RENAME TO tasks_list;
 ALTER INDEX tasks_created_at_before RENAME TO tasks_created_at;
 ALTER INDEX tasks_completed_at_before RENAME TO tasks_completed_at;
@@ -331,9 +334,14 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with op.get_context().autocommit_block():
-        for name, columns in OLD_INDEXES.items():
+        for name, columns in {
+            **{f"{name}_before": columns for name, columns in OLD_INDEXES.items()},
+            # The migration before has built these; they would go with their constraints.
+            "tasks_pkey_by_owner": "UNIQUE tasks (owner, id)",
+            "task_history_pkey_by_owner": "UNIQUE task_history (owner, task_id, version)",
+        }.items():
             unique, table = ("UNIQUE ", columns.removeprefix("UNIQUE ")) if columns[0] == "U" else ("", columns)
-            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}_before")
-            op.execute(f"CREATE {unique}INDEX CONCURRENTLY {name}_before ON {table}")
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+            op.execute(f"CREATE {unique}INDEX CONCURRENTLY {name} ON {table}")
     for statements in (LOCK, OLD_KEYS, OLD_RULES, OLD_FUNCTIONS, OLD_TRIGGERS):
         op.execute(statements)

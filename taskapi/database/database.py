@@ -92,13 +92,15 @@ class Database:
         if self._slots:
             threading.Thread(target=self._share, daemon=True).start()
 
-    def run(self, name: str, parameters: Mapping[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+    def run(
+        self, name: str, parameters: Mapping[str, Any], *, repeatable: bool, once: bool = False
+    ) -> tuple[Any, ...] | None:
         """Run the statement `name` as its own transaction. Return its first row, or None.
 
         `repeatable`: running the statement again does no harm (a read, or a write with an idempotency key). Then it
         runs again if the connection was lost before the answer came. If another transaction interfered, or the server
         takes no writes, nothing was written, and the statement always runs again. All runs together end by the
-        request's `deadline`, and within REQUEST_DEADLINE.
+        request's `deadline`, and within REQUEST_DEADLINE. With `once`, it never runs again.
 
         Raises a subclass of DatabaseUnavailable: OutcomeUnknown if any of the runs may have written. Raises
         StatementFailed for a defect.
@@ -114,13 +116,13 @@ class Database:
                 except OutcomeUnknown as error:
                     unknown = error
                     lost += 1
-                    if not repeatable or lost == RUNS or self._left() <= 0:
+                    if once or not repeatable or lost == RUNS or self._left() <= 0:
                         raise
                     log.warning("%s: running it once more, which is safe", name)
                 except (Conflict, ReadOnly):
                     pause = random.uniform(0, min(PAUSE * 2 ** min(conflicts, 10), LONGEST_PAUSE))  # noqa: S311
                     conflicts += 1
-                    if pause >= self._left():
+                    if once or pause >= self._left():
                         raise
                     time.sleep(pause)
         except DatabaseUnavailable as error:

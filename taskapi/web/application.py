@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, Response, has_app_context
+from flask import Flask, Request, Response, has_app_context, request
 from flask.ctx import RequestContext
 from flask.globals import app_ctx
 from flask.sessions import NullSession, SessionInterface
@@ -37,6 +37,23 @@ class Application(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return the view as it is: none is asynchronous. Flask would check that at each call."""
         return func
+
+    def full_dispatch_request(self) -> Response:
+        """Answer a request. Flask would also send signals, which nobody receives, and look for functions to run."""
+        try:
+            answer = self.preprocess_request()
+            if answer is None:
+                answer = self.dispatch_request()
+        except Exception as error:  # noqa: BLE001  (as Flask does: the handlers decide)
+            answer = self.handle_user_exception(error)
+        if not isinstance(answer, Response):
+            answer = self.make_response(answer)
+        if self.after_request_funcs.keys() & {None, request.blueprint}:
+            answer = self.process_response(answer)
+        return answer
+
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Do nothing: there are no functions to run after a request is answered."""
 
     def request_context(self, environ: "WSGIEnvironment") -> RequestContext:
         """The context of a request. It has its own `flask.g`, even if the application's context exists already."""

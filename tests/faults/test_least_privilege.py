@@ -121,9 +121,11 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
     database, ran = Database(Settings(database_url=urls[ROLE])), set()
 
     class Noting:
-        def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> tuple[Any, ...] | None:
+        def run(
+            self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
+        ) -> tuple[Any, ...] | None:
             ran.add(name)
-            return database.run(name, parameters, repeatable=repeatable)
+            return database.run(name, parameters, repeatable=repeatable, once=once)
 
     repository = Repository(Noting())
     task_id = id_of(repository.create_task(title="x", description=None))

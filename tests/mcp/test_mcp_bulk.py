@@ -49,9 +49,9 @@ def test_one_statement_each(repository: Repository) -> None:
     database = repository._database
 
     class Counting:
-        def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> Any:
+        def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False) -> Any:
             ran.append(name)
-            return database.run(name, parameters, repeatable=repeatable)
+            return database.run(name, parameters, repeatable=repeatable, once=once)
 
     counted = Repository(Counting())
     ids = create(counted, 50)

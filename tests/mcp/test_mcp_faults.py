@@ -53,7 +53,7 @@ class Broken:
     def __init__(self) -> None:
         self.error: Exception = RuntimeError()
 
-    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool) -> None:
+    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False) -> None:
         raise self.error
 
 

@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from taskapi.database import database
+from taskapi.migrations import prepare_schema
+from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
@@ -40,3 +42,18 @@ def test_writers_do_not_fail_each_other(
             list(threads.map(write, range(WRITES)))
     assert sql.value("SELECT count(*) FROM task_history") == 1 + 2 * WRITES
     assert_replay_equals_tasks(sql)
+
+
+@pytest.mark.parametrize("level", ["serializable", "repeatable read"])
+def test_migrations_do_not_wait_for_themselves(level: str, empty_database_url: str) -> None:
+    """Building an index concurrently waits for all snapshots, also for one of the connection that keeps the turn."""
+    with Sql(empty_database_url) as sql, ThreadPoolExecutor(1) as thread:
+        sql.execute(f"ALTER DATABASE {sql.database} SET default_transaction_isolation = '{level}'")
+        done = thread.submit(prepare_schema, Settings(database_url=empty_database_url))
+        try:
+            assert "was brought from nothing" in done.result(timeout=60)
+        finally:
+            sql.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+                " AND datname = current_database() AND pid <> pg_backend_pid()"
+            )

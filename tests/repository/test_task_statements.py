@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import RFC_4122, UUID, uuid4
 
 import orjson
 import pytest
@@ -288,3 +288,17 @@ def test_list_order(repository: Repository, sql: Sql) -> None:
     tasks = orjson.loads(repository.list_tasks())
     assert [task["id"] for task in tasks] == ids
     assert tasks == [task_of(repository.get_task(task_id=UUID(task_id))) for task_id in ids]
+
+
+def test_the_ids_of_one_request_are_neighbours(shared_repository: Repository) -> None:
+    """Random UUIDs, but with the same start: in a large index, one page has them all."""
+    new = [{"title": "x", "description": None}] * 100
+    requests = []
+    for _ in range(2):
+        created = orjson.loads(shared_repository.create_tasks(tasks=new).task)
+        requests.append([UUID(task["id"]) for task in created])
+    for ids in requests:
+        assert {(task_id.version, task_id.variant) for task_id in ids} == {(4, RFC_4122)}
+        assert len({task_id.fields[0] for task_id in ids}) == 1
+        assert len({task_id.fields[1:] for task_id in ids}) == len(new)
+    assert requests[0][0].fields[0] != requests[1][0].fields[0]

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -18,7 +19,7 @@ from taskapi.repository import FARTHEST, NEAR, UNCOUNTED, WEEK, Repository
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.folders import short_folder
-from tests.support.migrating import migrate, program, psql, run
+from tests.support.migrating import alembic, migrate, program, psql, run
 from tests.support.server import Server
 from tests.support.sql import Sql
 from tests.support.tasks import add_task, id_of
@@ -181,9 +182,46 @@ def test_a_page_is_the_same_however_it_is_found(
         assert [entry["history_id"] for entry in orjson.loads(items)] == ids[offset : offset + limit]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Santiago", "Asia/Kathmandu"])
+def test_days_are_those_of_utc(zone: str, emptied_database_url: str) -> None:
+    """Also where a session's clock is changed on one of them, so that it has 23 or 25 hours there."""
+    with Sql(emptied_database_url) as sql:
+        for day in ("2026-03-28", "2026-03-29", "2026-04-04", "2026-04-05", "2026-09-06", "2026-10-25", "2026-10-26"):
+            for time_of_day in ("00:00:00", "10:00:00", "23:59:59"):
+                add_task(sql, f"{day}T{time_of_day}Z")
+        sql.execute(f"SET timezone = '{zone}'")
+        near, far = (
+            [
+                sql.rows(queries.load()[name].text, {"owner": "default", "limit": 2, "offset": offset})
+                for offset in range(22)
+            ]
+            for name in ("list_history", "list_far_history")
+        )
+    assert near == far
+
+
 def test_a_far_page_of_nothing(repository: Repository) -> None:
     for offset in (NEAR, FARTHEST, FARTHEST * 2):
         assert repository.list_history(task_id=None, action_type=None, limit=10, offset=offset) == (0, b"[]")
+
+
+def test_who_cannot_update_them_answers_without(
+    repository: Repository, database_url: str, new_repository: NewRepository, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a standby, a read tries once to update the totals, and the next ones do not."""
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    sql.execute(f"ALTER DATABASE {sql.database} SET default_transaction_read_only = on")
+    ran, run_once = list[str](), Database._run_once
+
+    def noting(database: Database, name: str, parameters: Any) -> Any:
+        ran.append(name)
+        return run_once(database, name, parameters)
+
+    monkeypatch.setattr(Database, "_run_once", noting)
+    reader = new_repository(database_url)
+    for _ in range(3):
+        assert orjson.loads(reader.weekly_stats())["total_tasks"] == UNCOUNTED + 1
+    assert ran == ["weekly_stats", "fold_totals", "weekly_stats", "weekly_stats"]
 
 
 # Repairs
@@ -210,6 +248,21 @@ def test_what_is_wrong_is_found_and_repaired(damage: str, repository: Repository
     assert repaired(database_url) == []
     given, counted = looked(sql)
     assert given == counted
+
+
+def test_a_check_waits_for_nobody(repository: Repository, database_url: str, sql: Sql) -> None:
+    """Nor does anybody wait for it: it takes no lock, and counts what the totals do not have yet."""
+    sql.execute(f"ALTER DATABASE {sql.database} SET lock_timeout = '1s'")
+    for _ in range(2):
+        task_id = id_of(repository.create_task(title="x", description=None))
+        repository.set_task_completed(task_id=task_id, is_completed=True)
+        assert repaired(database_url, only_check=True) == []
+        repository.set_task_completed(task_id=task_id, is_completed=False)
+        assert repaired(database_url, only_check=True) == []
+        with Sql(database_url) as other, other.transaction():
+            assert other.value(queries.load()["fold_totals"].text, {"owner": "default"}) == 1
+            assert repaired(database_url, only_check=True) == []
+        repository.delete_task(task_id=task_id)
 
 
 def repaired(url: str, *, only_check: bool = False) -> list[str]:
@@ -240,6 +293,9 @@ def test_a_database_from_an_older_cluster(repository: Repository, database_url: 
             with young.database() as name:
                 url = young.url(name)
                 psql(url, dump)
+                # Also where it is older than the code.
+                alembic("downgrade", "-1", url=url)
+                assert "`python -m taskapi.repair`" in migrate(url).stderr
                 assert "`python -m taskapi.repair`" in migrate(url).stderr
                 there = Repository(Database(Settings(database_url=url)))
                 with pytest.raises(DatabaseRewound):

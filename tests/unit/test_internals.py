@@ -4,13 +4,17 @@ A version that changes it fails here, by name.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import flask
+import flask.signals
 import gevent
 import gunicorn.http.wsgi
 import gunicorn.util
 import pytest
+from blinker import NamedSignal
 from flask import Flask, Response, g, request
 from gevent.hub import Waiter
 from gunicorn.config import Config
@@ -19,8 +23,10 @@ from gunicorn.workers.base_async import AsyncWorker
 from sqlalchemy.pool import Pool
 from werkzeug.test import create_environ
 
+from taskapi.app import create_app
 from taskapi.database.stack import Stack
 from taskapi.server import worker
+from taskapi.settings import Settings
 from taskapi.web.application import Application
 from taskapi.web.envelope import Answer
 
@@ -149,6 +155,42 @@ class TestWerkzeugAndFlask:
         with app.app_context():
             monkeypatch.setattr(app, "app_context", lambda: pytest.fail("another one was made"))
             assert app.test_client().get("/").status_code == 404
+
+    def test_what_flask_would_do_besides_to_answer_a_request(self) -> None:
+        """Signals, and functions that run after an answer: what Application.full_dispatch_request leaves out."""
+        full, final = inspect.getsource(Flask.full_dispatch_request), inspect.getsource(Flask.finalize_request)
+        assert re.findall(r"self\.(\w+)\(|(\w+)\.send\(", full + final) == [
+            ("", "request_started"), ("preprocess_request", ""), ("dispatch_request", ""),
+            ("handle_user_exception", ""), ("finalize_request", ""),
+            ("make_response", ""), ("process_response", ""), ("", "request_finished"),
+        ]  # fmt: skip
+        app = create_app(Settings(database_url="postgresql:///nowhere"))
+        assert not app.teardown_request_funcs
+        assert not [
+            signal for signal in vars(flask.signals).values() if isinstance(signal, NamedSignal) and signal.receivers
+        ]
+
+    def test_functions_that_run_after_requests_run(self) -> None:
+        app, ran = Application("test"), list[str]()
+
+        def noting(name: str) -> Callable[[Response], Response]:
+            def note(response: Response) -> Response:
+                ran.append(name)
+                return response
+
+            return note
+
+        one = flask.Blueprint("one", "one")
+        one.after_request(noting("one's"))
+        one.add_url_rule("/one", view_func=lambda: "1")
+        app.register_blueprint(one)
+        app.add_url_rule("/", view_func=lambda: "0")
+        for path in ("/", "/one"):
+            assert app.test_client().get(path).status_code == 200
+        assert ran == ["one's"]
+        app.after_request_funcs[None] = [noting("all's")]
+        app.test_client().get("/nowhere")
+        assert ran == ["one's", "all's"]
 
     def test_there_are_no_sessions(self) -> None:
         app = Application("test")
