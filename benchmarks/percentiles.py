@@ -15,6 +15,8 @@ def run(report: Report, postgres: Postgres, folder: Path, *, rounds: int, second
     """Find the saturation rate with wrk, then ask at half of it."""
     url = postgres.database("percentiles", tasks=1000, entries=3000)
     ids = postgres.ids("percentiles", folder)
+    # Else Postgres writes out what other parts have left, while these requests wait.
+    postgres.run("CHECKPOINT")
     tasks = itertools.cycle(ids.read_text().split())
     messages = {
         "get": lambda: message("GET", f"/api/v1/tasks/{next(tasks)}"),

@@ -46,5 +46,10 @@ FROM (
         move.complete,
         move.tasks,
         1
-    FROM counted, moves(%(owner)s::text, counted.upto) AS move
+    FROM counted
+    CROSS JOIN LATERAL (
+        SELECT *
+        FROM moves(%(owner)s::text, counted.upto)
+        OFFSET 0
+    ) AS move
 ) AS figures;

@@ -293,7 +293,7 @@ def test_list_order(repository: Repository, sql: Sql) -> None:
 def test_the_ids_of_one_request_are_neighbours(shared_repository: Repository) -> None:
     """Random UUIDs, but with the same start: in a large index, one page has them all."""
     new = [{"title": "x", "description": None}] * 100
-    requests = []
+    requests: list[list[UUID]] = []
     for _ in range(2):
         created = orjson.loads(shared_repository.create_tasks(tasks=new).task)
         requests.append([UUID(task["id"]) for task in created])
