@@ -165,7 +165,7 @@ class Repository:
         self, *, task_id: UUID | None, action_type: str | None, limit: int, offset: int
     ) -> tuple[int, bytes]:
         """The number of selected entries, and `limit` of them from `offset` on, newest first, as a JSON array."""
-        page = {"limit": limit, "offset": min(offset, FARTHEST)}
+        page: dict[str, Any] = {"limit": limit, "offset": min(offset, FARTHEST)}
         if task_id is not None:
             row = self._read("list_history_by_task", task_id=str(task_id), action_type=action_type, **page)
             return row[0], row[1]
