@@ -45,7 +45,7 @@ FROM (
         END,
         move.complete,
         move.tasks,
-        1
+        (move.timestamp IS NOT NULL)::integer
     FROM counted
     CROSS JOIN LATERAL (
         SELECT *

@@ -61,6 +61,7 @@ periods AS (
     CROSS JOIN (
         SELECT timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed
         FROM moved
+        WHERE timestamp IS NOT NULL
         UNION ALL
         SELECT created_at, 0, tasks, 0
         FROM moved

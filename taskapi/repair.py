@@ -108,7 +108,9 @@ kept_periods AS (
         UNION ALL
         SELECT owner, length, date_bin(length, moment, 'epoch'), entries, created, completed
         FROM (
-            SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed FROM moved
+            SELECT owner, timestamp AS moment, 1 AS entries, 0 AS created, 0 AS completed
+            FROM moved
+            WHERE timestamp IS NOT NULL
             UNION ALL
             SELECT owner, created_at, 0, tasks, 0 FROM moved WHERE tasks <> 0
             UNION ALL

@@ -42,39 +42,36 @@ CREATE TABLE history_periods (
 
 # A body of one SELECT: Postgres puts it in place of the call.
 MOVES = """
--- What each entry that a snapshot did not see changes: the number of tasks (created_at tells of which day), and of
--- complete ones (completed_at). A snapshot is of the task after the change, or, once it is deleted, before it. So only
--- for INCOMPLETED does the entry before have to tell when the task had been completed.
+-- What the entries that a snapshot did not see change. Each entry has a row for the task after it, which counts (1)
+-- unless it is deleted (0), with the entry's own action and time; and one for the task before it, which no longer counts
+-- (-1). So sums are exact whatever the actions are, also of entries that people write by hand.
 CREATE FUNCTION moves(of_owner text, seen pg_snapshot) RETURNS TABLE (
     action_type text, "timestamp" timestamptz,
     tasks integer, created_at timestamptz, complete integer, completed_at timestamptz
 )
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT
-        action_type::text,
-        timestamp,
-        CASE WHEN action_type IN ('CREATED', 'RESTORED') THEN 1 WHEN action_type = 'DELETED' THEN -1 ELSE 0 END,
-        (snapshot ->> 'created_at')::timestamptz,
-        CASE
-            WHEN action_type = 'INCOMPLETED' THEN -1
-            WHEN snapshot ->> 'completed_at' IS NULL THEN 0
-            WHEN action_type IN ('COMPLETED', 'RESTORED') THEN 1
-            WHEN action_type = 'DELETED' THEN -1
-            ELSE 0
-        END,
-        (
-            CASE
-                WHEN action_type <> 'INCOMPLETED' THEN snapshot
-                ELSE (
-                    SELECT before.snapshot
-                    FROM task_history AS before
-                    WHERE before.owner = of_owner
-                      AND before.task_id = entry.task_id
-                      AND before.version = entry.version - 1
-                )
-            END ->> 'completed_at'
-        )::timestamptz
+        move.action_type,
+        move.timestamp,
+        move.tasks,
+        (move.task ->> 'created_at')::timestamptz,
+        CASE WHEN move.task ->> 'completed_at' IS NULL THEN 0 ELSE move.tasks END,
+        (move.task ->> 'completed_at')::timestamptz
     FROM unseen(of_owner, seen) AS entry
+    CROSS JOIN LATERAL (
+        SELECT
+            entry.action_type,
+            entry.timestamp,
+            CASE WHEN entry.action_type = 'DELETED' THEN 0 ELSE 1 END,
+            entry.snapshot
+        UNION ALL
+        SELECT NULL, NULL, -1, before.snapshot
+        FROM task_history AS before
+        WHERE before.owner = of_owner
+          AND before.task_id = entry.task_id
+          AND before.version = entry.version - 1
+          AND entry.action_type NOT IN ('CREATED', 'RESTORED')
+    ) AS move (action_type, "timestamp", tasks, task)
 $$;
 """
 

@@ -205,6 +205,45 @@ def test_a_far_page_of_nothing(repository: Repository) -> None:
         assert repository.list_history(task_id=None, action_type=None, limit=10, offset=offset) == (0, b"[]")
 
 
+BY_HAND = """
+WITH entry (action_type, is_completed) AS (VALUES {entries})
+INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)
+SELECT tasks.id, action_type, 'by hand', now(), row_number() OVER (), to_jsonb(answer(tasks)) || jsonb_build_object(
+    'is_completed', entry.is_completed, 'completed_at', CASE WHEN entry.is_completed THEN now() END
+)
+FROM tasks, entry
+"""
+
+
+@pytest.mark.parametrize(
+    ("entries", "complete"),
+    [
+        ("('CREATED', true)", True),
+        ("('CREATED', false), ('UPDATED', true)", True),
+        ("('CREATED', true), ('UPDATED', false)", False),
+        ("('CREATED', true), ('COMPLETED', true)", True),
+        ("('CREATED', false), ('DELETED', false), ('RESTORED', true), ('COMPLETED', true)", True),
+        ("('CREATED', true), ('DELETED', true), ('RESTORED', false), ('INCOMPLETED', false)", False),
+    ],
+)
+@pytest.mark.parametrize("folded", [True, False])
+def test_what_people_write_counts_whatever_they_call_it(
+    entries: str, complete: bool, folded: bool, emptied_database_url: str
+) -> None:
+    with Sql(emptied_database_url) as sql:
+        with sql.without_triggers():
+            sql.execute(
+                "INSERT INTO tasks (title, is_completed, created_at, updated_at, completed_at)"
+                f" VALUES ('x', {complete}, now(), now(), {'now()' if complete else 'NULL'})"
+            )
+            sql.execute(BY_HAND.format(entries=entries))
+        if folded:
+            assert sql.value(queries.load()["fold_totals"].text, {"owner": "default"}) == 1
+        given, counted = looked(sql)
+    assert given == counted
+    assert repaired(emptied_database_url, only_check=True) == []
+
+
 def test_who_cannot_update_them_answers_without(
     repository: Repository, database_url: str, new_repository: NewRepository, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
