@@ -43,8 +43,8 @@ CREATE TABLE history_periods (
 # A body of one SELECT: Postgres puts it in place of the call.
 MOVES = """
 -- What the entries that a snapshot did not see change. Each entry has a row for the task after it, which counts (1)
--- unless it is deleted (0), with the entry's own action and time. Another row is for the task before it, which counts no
--- longer (-1). So sums are exact whatever the actions are, also of entries that people write by hand.
+-- unless it is deleted (0), with the entry's own action and time. Another row is for the task before it, which counts
+-- no longer (-1). So sums are exact whatever the actions are, also of entries that people write by hand.
 CREATE FUNCTION moves(of_owner text, seen pg_snapshot) RETURNS TABLE (
     action_type text, "timestamp" timestamptz,
     tasks integer, created_at timestamptz, complete integer, completed_at timestamptz
