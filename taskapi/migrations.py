@@ -116,9 +116,13 @@ def prepare_schema(settings: Settings) -> str:
             f" and AUTO_MIGRATE is off: run `{COMMAND}`, then start again."
         )
     upgrade(settings)
-    with closing(connect(settings)) as connection:
-        if _is_rewound(connection):
-            raise MigrationError(DatabaseRewound.sentence)
+    try:
+        with closing(connect(settings)) as connection:
+            is_rewound = _is_rewound(connection)
+    except psycopg2.Error as error:
+        raise MigrationError(_reason(error, settings)) from None
+    if is_rewound:
+        raise MigrationError(DatabaseRewound.sentence)
     return f"The database's schema was brought from {revision or 'nothing'} to {head()}."
 
 

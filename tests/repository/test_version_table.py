@@ -13,6 +13,7 @@ from taskapi.places import ROOT
 from taskapi.revision import head
 from taskapi.settings import Settings
 from tests.support.migrating import psql, schema
+from tests.support.server import Server
 from tests.support.sql import Sql
 
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
@@ -146,3 +147,21 @@ def test_another_migrator_is_not_waited_for_without_end(
 def test_the_limit_is_that_of_tables() -> None:
     assert f"lock_timeout = '{migrations.LOCK_TIMEOUT}s'" in migrations.LOCK_TIMEOUT_SQL
     assert migrations.LOCK_TIMEOUT == 5
+
+
+def test_a_database_that_is_lost_after_its_migrations(
+    empty_database_url: str, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start says so in a sentence."""
+    with Sql(empty_database_url) as sql:
+        database = sql.database
+    run = migrations.upgrade
+
+    def upgrade_and_lose(settings: Settings) -> None:
+        run(settings)
+        with Sql(postgres.embedded.url) as other:
+            other.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+
+    monkeypatch.setattr(migrations, "upgrade", upgrade_and_lose)
+    with pytest.raises(MigrationError, match="not currently accepting connections"):
+        prepare_schema(settings(empty_database_url))

@@ -157,3 +157,9 @@ def test_so_is_what_their_parts_share(names: tuple[str, ...], clause: str) -> No
     found = {name: re.findall(clause, queries.load()[name].text, re.DOTALL) for name in names}
     assert all(len(texts) == 1 for texts in found.values())
     assert len({texts[0] for texts in found.values()}) == 1
+
+
+def test_both_states_of_a_page_are_searched_alike() -> None:
+    found = re.findall(r"AND \(\n +%\(pattern\)s.*?\n      \)", queries.load()["list_tasks_page"].text, re.DOTALL)
+    assert len(found) == 2
+    assert len(set(found)) == 1
