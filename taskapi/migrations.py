@@ -51,16 +51,19 @@ def take_turn(holder: ext.connection) -> None:
     Raises TurnTaken if that takes longer than TURN_TIMEOUT.
     """
     # At any other level, the transaction that keeps the turn would hold a snapshot, and CREATE INDEX CONCURRENTLY waits
-    # for the end of all snapshots.
+    # for the end of all transactions that have one.
     holder.set_session(isolation_level="READ COMMITTED")
     give_up = time.monotonic() + TURN_TIMEOUT
     with holder.cursor() as cursor:
-        cursor.execute(LIMITS_SQL)
         while True:
             # Poll, since a waiting statement would hold a snapshot, too.
+            cursor.execute(LIMITS_SQL)
             cursor.execute(ADVISORY_LOCK_SQL)
             if cursor.fetchone()[0]:
                 return
+            # The other migrator may have seen this statement's snapshot: it waits for the transaction, not for the
+            # statement.
+            holder.rollback()
             if time.monotonic() > give_up:
                 raise TurnTaken
             time.sleep(0.1)

@@ -68,16 +68,22 @@ CREATE VIEW task_history AS SELECT * FROM kept_history WHERE played();
 """
 """Who uses the history gets what the script has for his pair just now."""
 
-QUICK: dict[str, Any] = {
+PATIENT: dict[str, Any] = {
     "db_connections": 1,
-    "db_pool_timeout": 0.4,
-    "db_lock_timeout": 1.0,
-    "db_statement_timeout": 1.0,
-    "request_deadline": 3.0,
+    "db_pool_timeout": 20.0,
+    "db_lock_timeout": 20.0,
+    "db_statement_timeout": 20.0,
+    "request_deadline": 60.0,
 }
+"""For runs that nothing but the script may end, also on a busy machine."""
 
-PATIENT: dict[str, Any] = {**QUICK, "db_pool_timeout": 1.5, "request_deadline": 8.0}
-"""For those whose second run must get through, also on a busy machine."""
+
+def limits(first: str, second: str) -> dict[str, Any]:
+    """The settings for runs that end like this. What ends by the clock alone has a few seconds."""
+    pool = {"db_pool_timeout": 3.0} if second in ("no connection", "pool busy") else {}
+    statement = {"db_statement_timeout": 2.0} if "answer never comes" in (first, second) else {}
+    whole = {"request_deadline": 8.0} if second in AGAIN else {}
+    return {**PATIENT, **pool, **statement, **whole}
 
 
 class Stage(Proxy):
@@ -124,32 +130,40 @@ class End:
 
 def play(url: str, number: int, first: str, second: str) -> Written | TaskapiError:
     """The answer to a client that creates a task with a key and whose runs end like this."""
-    others, answered = ThreadPoolExecutor(1), threading.Event()
+    answered = threading.Event()
 
-    def keep_busy() -> None:
-        database._permits.acquire(10)
-        answered.wait()
-
-    def between() -> None:
-        with Sql(url) as sql:
-            sql.execute("UPDATE script SET code = %s WHERE pair = %s", (CODES.get(second), str(number)))
-        if second == "pool busy":
-            others.submit(keep_busy)
-            wait_until(lambda: database._permits._waiters, "it is the next one")
-
-    with Stage(socket_of(url), first, second, between=between) as stage, others:
-        address = f"{through(stage, url)}&options=-c%20test.pair%3D{number}"
-        needs_second = second == "well" or (second in WROTE and first not in WROTE)
-        database = Database(Settings(database_url=address, **(PATIENT if needs_second else QUICK)))
-        repository = Repository(database)
-        repository.schema_version()
+    def create() -> Written | TaskapiError:
         try:
             return repository.create_task(title=f"{first}, {second}", description=None, idempotency_key=str(number))
         except TaskapiError as error:
             return error
-        finally:
-            answered.set()
-            database.drain()
+
+    def keep_busy() -> None:
+        permits.acquire(60)
+        answered.wait()
+
+    def between() -> None:
+        sql.execute("UPDATE script SET code = %s WHERE pair = %s", (CODES.get(second), str(number)))
+
+    with Sql(url) as sql, Stage(socket_of(url), first, second, between=between) as stage:
+        address = f"{through(stage, url)}&options=-c%20test.pair%3D{number}"
+        database = Database(Settings(database_url=address, **limits(first, second)))
+        repository, permits = Repository(database), database._permits
+        repository.schema_version()
+        with ThreadPoolExecutor(2) as threads:
+            # Whoever wants the connection stands in line before the first run, since there is one connection.
+            assert permits.acquire(0)
+            answer = threads.submit(create)
+            wait_until(lambda: len(permits._waiters) == 1, "the client is first")
+            if second == "pool busy":
+                threads.submit(keep_busy)
+                wait_until(lambda: len(permits._waiters) == 2, "the other one is next")
+            permits.release()
+            try:
+                return answer.result()
+            finally:
+                answered.set()
+                database.drain()
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +204,7 @@ def test_nothing_was_written_is_said_only_where_it_is_known(
 
 def test_a_read_whose_answer_is_lost_has_written_nothing(database_url: str) -> None:
     proxy, url = before_database(database_url)
-    repository = Repository(Database(Settings(database_url=url, **{**QUICK, "request_deadline": 1.0})))
+    repository = Repository(Database(Settings(database_url=url, request_deadline=1.0)))
     with proxy:
         repository.list_tasks()
         proxy.swallowing = True

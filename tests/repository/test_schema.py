@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ from alembic.script import ScriptDirectory
 from taskapi import migrations
 from taskapi.places import ROOT
 from taskapi.revision import COMMAND, head
+from taskapi.settings import Settings
 from tests.support.environment import environment_of
 from tests.support.migrating import NEXT, alembic, migrate, next_version, psql, run, schema
 from tests.support.sql import Sql
-from tests.support.waiting import wait_until
+from tests.support.waiting import START, wait_until
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:
@@ -96,11 +99,14 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
                 )
                 for _ in range(8)
             ]
+            # Each opens two connections before it asks for its turn, and had one before.
             waiting = (
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND application_name = 'taskapi-migrations' AND query LIKE '%advisory%'"
+                " AND application_name = 'taskapi-migrations'"
             )
-            wait_until(lambda: sql.value(waiting) == len(migrators), "all migrators wait for their turn")
+            wait_until(
+                lambda: sql.value(waiting) == 2 * len(migrators), "all migrators wait for their turn", seconds=START
+            )
         for migrator in migrators:
             output, errors = migrator.communicate()
             assert migrator.returncode == 0, errors
@@ -108,6 +114,21 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
         assert sql.rows("SELECT version_num FROM taskapi_version") == [(head(),)]
         sql.execute("CREATE EXTENSION pg_stat_statements")
     assert schema(empty_database_url) == schema(template_url)
+
+
+def test_a_waiting_migrator_keeps_no_transaction(empty_database_url: str) -> None:
+    """CREATE INDEX CONCURRENTLY of the one whose turn it is may wait for that transaction: each for the other."""
+    url = empty_database_url
+    waiter = migrations.connect(Settings(database_url=url))
+    state = "SELECT state, query FROM pg_stat_activity WHERE pid = %s"
+    pid = (waiter.info.backend_pid,)
+    with closing(waiter), Sql(url) as sql, Sql(url) as holder, ThreadPoolExecutor() as threads:
+        with holder.transaction():
+            holder.execute(migrations.ADVISORY_LOCK_SQL)
+            turn = threads.submit(migrations.take_turn, waiter)
+            wait_until(lambda: sql.rows(state, pid) == [("idle", "ROLLBACK")], "it waits outside of a transaction")
+        turn.result()
+        assert sql.rows(state, pid) == [("idle in transaction", migrations.ADVISORY_LOCK_SQL)]
 
 
 def test_it_says_what_it_did(empty_database_url: str) -> None:
