@@ -49,7 +49,7 @@ FROM (
     FROM counted
     CROSS JOIN LATERAL (
         SELECT *
-        FROM moves(%(owner)s::text, counted.upto)
+        FROM effects(%(owner)s::text, counted.upto)
         OFFSET 0
     ) AS move
 ) AS figures;

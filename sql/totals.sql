@@ -1,6 +1,6 @@
 -- The totals: the history, folded. history_totals has what the entries up to a snapshot of Postgres amount to, and
 -- history_periods what happened on each day and in each quarter of an hour. A total is that, and what the entries move
--- which the snapshot has not seen: moves(owner, upto). So it is exact, and costs a write nothing.
+-- which the snapshot has not seen: effects(owner, upto). So it is exact, and costs a write nothing.
 
 
 -- fold_totals(owner)
@@ -17,7 +17,7 @@ WITH counted AS MATERIALIZED (
 ),
 moved AS MATERIALIZED (
     SELECT move.*
-    FROM counted, moves(%(owner)s::text, counted.upto) AS move
+    FROM counted, effects(%(owner)s::text, counted.upto) AS move
 ),
 folded AS (
     INSERT INTO history_totals AS totals (

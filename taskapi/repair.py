@@ -78,7 +78,7 @@ WITH owners AS MATERIALIZED (
 ),
 moved AS MATERIALIZED (
     SELECT owners.owner, move.*
-    FROM owners, moves(owners.owner, owners.upto) AS move
+    FROM owners, effects(owners.owner, owners.upto) AS move
 ),
 kept AS (
     SELECT
