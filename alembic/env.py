@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from alembic import context
-from taskapi.migrations import LOCK_TIMEOUT_SQL, connect, lift_limits, take_turn
+from taskapi.migrations import LOCK_TIMEOUT_SQL, connect, for_the_session, lift_limits, take_turn
 from taskapi.revision import FIRST_REVISION, FIRST_VERSION_TABLE, VERSION_TABLE, current, rename_version_table_sql
 from taskapi.settings import Settings
 
@@ -77,7 +77,7 @@ def run_offline() -> None:
         version_table=VERSION_TABLE,
         transaction_per_migration=True,
     )
-    context.execute(LOCK_TIMEOUT_SQL.replace("SET LOCAL", "SET"))
+    context.execute(for_the_session(LOCK_TIMEOUT_SQL))
     if before == FIRST_REVISION:
         for statement in rename_version_table_sql(FIRST_VERSION_TABLE, VERSION_TABLE):
             context.execute(statement)

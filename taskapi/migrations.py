@@ -26,7 +26,12 @@ TURN_TIMEOUT = 60
 LOCK_TIMEOUT = 5
 """Seconds that a migration waits for a table."""
 
-LIMITS_SQL = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+LIMITS_SQL = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
+    # Since PostgreSQL 17.
+    " SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'"
+)
+"""The SQL for a transaction that may take as long as it needs."""
 
 LOCK_TIMEOUT_SQL = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; {LIMITS_SQL}"
 """A migration that waits for a table makes all later requests wait, too. So it gives up, and can be tried again later.
@@ -69,6 +74,11 @@ def take_turn(holder: ext.connection) -> None:
             time.sleep(0.1)
 
 
+def for_the_session(limits: str) -> str:
+    """The SQL that sets the same limits for all transactions of a session."""
+    return limits.replace("SET LOCAL", "SET").replace("'0', true", "'0', false")
+
+
 def lift_limits(connection: ext.connection) -> None:
     """Let statements outside a transaction, such as CREATE INDEX CONCURRENTLY, take as long as they need.
 
@@ -77,7 +87,7 @@ def lift_limits(connection: ext.connection) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         if cursor.fetchone()[0] == connection.info.backend_pid:
-            cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+            cursor.execute(f"SET lock_timeout = 0; {for_the_session(LIMITS_SQL)}")
     connection.commit()
 
 

@@ -19,7 +19,7 @@ from taskapi.settings import Settings
 from tests.support.environment import environment_of
 from tests.support.migrating import NEXT, alembic, migrate, next_version, psql, run, schema
 from tests.support.sql import Sql
-from tests.support.waiting import START, wait_until
+from tests.support.waiting import wait_until
 
 
 def refusal(done: "subprocess.CompletedProcess[str]") -> str:
@@ -104,8 +104,9 @@ def test_many_migrators_at_once_all_succeed(empty_database_url: str, template_ur
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
                 " AND application_name = 'taskapi-migrations'"
             )
+            # Each gives up after a minute.
             wait_until(
-                lambda: sql.value(waiting) == 2 * len(migrators), "all migrators wait for their turn", seconds=START
+                lambda: sql.value(waiting) == 2 * len(migrators), "all migrators wait for their turn", seconds=50
             )
         for migrator in migrators:
             output, errors = migrator.communicate()
@@ -129,6 +130,18 @@ def test_a_waiting_migrator_keeps_no_transaction(empty_database_url: str) -> Non
             wait_until(lambda: sql.rows(state, pid) == [("idle", "ROLLBACK")], "it waits outside of a transaction")
         turn.result()
         assert sql.rows(state, pid) == [("idle in transaction", migrations.ADVISORY_LOCK_SQL)]
+
+
+def test_no_limit_of_the_role_ends_a_migration_or_its_turn(empty_database_url: str) -> None:
+    with Sql(empty_database_url) as sql:
+        for limit in ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout"):
+            sql.execute(f"ALTER DATABASE {sql.database} SET {limit} = '100ms'")
+        holder = migrations.connect(Settings(database_url=empty_database_url))
+        with closing(holder):
+            migrations.take_turn(holder)
+            sql.execute("SELECT pg_sleep(0.5)")
+            assert sql.value(migrations.ADVISORY_LOCK_SQL) is False
+    assert migrate(empty_database_url).returncode == 0
 
 
 def test_it_says_what_it_did(empty_database_url: str) -> None:
