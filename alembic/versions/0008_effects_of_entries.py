@@ -17,7 +17,8 @@ depends_on = None
 EFFECTS = """
 -- What the entries that a snapshot did not see change. Each entry has a row for the task after it, which counts (1)
 -- unless it is deleted (0), with the entry's own action and time. Another row is for the task before it, which counts
--- no longer (-1). So sums are exact whatever the actions are, also of entries that people write by hand.
+-- no longer (-1). So sums are exact whatever the actions are, also of entries that people write by hand. An entry whose
+-- predecessor is missing changes nothing but itself.
 CREATE FUNCTION effects(of_owner text, seen pg_snapshot) RETURNS TABLE (
     action_type text, "timestamp" timestamptz,
     tasks integer, created_at timestamptz, complete integer, completed_at timestamptz
@@ -38,12 +39,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             CASE WHEN entry.action_type = 'DELETED' THEN 0 ELSE 1 END,
             entry.snapshot
         UNION ALL
-        SELECT NULL, NULL, -1, before.snapshot
-        FROM task_history AS before
-        WHERE before.owner = of_owner
-          AND before.task_id = entry.task_id
-          AND before.version = entry.version - 1
-          AND entry.action_type NOT IN ('CREATED', 'RESTORED')
+        SELECT NULL, NULL, -1, coalesce(before.snapshot, entry.snapshot)
+        FROM (SELECT WHERE entry.action_type NOT IN ('CREATED', 'RESTORED')) AS follows
+        LEFT JOIN task_history AS before
+            ON before.owner = of_owner
+            AND before.task_id = entry.task_id
+            AND before.version = entry.version - 1
     ) AS move (action_type, "timestamp", tasks, task)
 $$;
 """

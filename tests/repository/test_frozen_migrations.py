@@ -19,7 +19,7 @@ DIGESTS = {
     "0005": "2ddfbebeaa408d5e",
     "0006": "37c5e71dbef9f6f0",
     "0007": "01654b966b60a3f6",
-    "0008": "04b7128805638398",
+    "0008": "78ae880cc96cf020",
 }
 """Of the SQL of each upgrade. A new migration adds its own."""
 
