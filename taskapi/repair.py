@@ -133,6 +133,8 @@ SELECT owner FROM (TABLE kept_periods EXCEPT TABLE counted_periods) AS surplus_p
 ORDER BY owner
 """
 
+OWNERS_SQL = "SELECT owner FROM history_totals UNION SELECT owner FROM task_history"
+
 # Meanwhile no read updates the totals.
 LOCK_SQL = "LOCK TABLE history_totals IN EXCLUSIVE MODE"
 
@@ -146,9 +148,10 @@ INSERT INTO history_periods (owner, length, starts, entries, created, completed)
 
 
 def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
-    """Check the history's transaction ids and the totals; repair them, unless `only_check`.
+    """Check the history's transaction ids and the totals. Unless `only_check`, repair them, and count what is
+    uncounted: after a restore that is everything, for which a read may have too little time.
 
-    Return one sentence for each fault, or an empty list. Raises psycopg2.Error; then the totals are unchanged.
+    Return one sentence for each fault, or an empty list. Raises psycopg2.Error; then a second call does the rest.
     """
     found = []
     with connection.cursor() as cursor:
@@ -173,6 +176,12 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
                 cursor.execute(LOCK_SQL)
                 cursor.execute(RECOUNT_SQL)
                 connection.commit()
+        elif not only_check:
+            cursor.execute(OWNERS_SQL)
+            for (owner,) in cursor.fetchall():
+                cursor.execute(LIMITS_SQL)
+                cursor.execute(queries.load()["fold_totals"].text, {"owner": owner})
+                connection.commit()
     return found
 
 
@@ -189,7 +198,7 @@ def main() -> int:
         print(f"taskapi: {error}", file=sys.stderr)
         return 1
     except psycopg2.Error as error:
-        print(f"taskapi: Nothing was repaired: {without_password(error, settings)}", file=sys.stderr)
+        print(f"taskapi: Not all is repaired; run this again: {without_password(error, settings)}", file=sys.stderr)
         return 1
     for sentence in found:
         print(sentence)
