@@ -13,11 +13,13 @@ import orjson
 
 from taskapi.errors import (
     AnswerLost,
+    Conflict,
     DatabaseRewound,
     DatabaseUnavailable,
     IdempotencyKeyReused,
     OutcomeUnknown,
     ReadOnly,
+    RolledBack,
     SchemaMismatch,
     TaskNotFound,
 )
@@ -28,8 +30,9 @@ FARTHEST = 2**62
 UNCOUNTED = 100
 """How many entries the totals may lag behind. A read that finds more updates the totals."""
 
-FOLD_PAUSE = 60
-"""Seconds without another try after the totals could not be updated, such as on a server that takes no writes."""
+REFUSED_PAUSE, BUSY_PAUSE = 60.0, 1.0
+"""Seconds without another try after the database has refused to update the totals, such as on a server that takes no
+writes; and after it had no connection or no time for it."""
 
 NEAR = 500
 """How many entries a page may skip one by one. To find a page that is farther, whole days are skipped."""
@@ -223,10 +226,16 @@ class Repository:
         The read already has its answer: it does not fail with this, and does not wait for a second try.
         """
         if uncounted > UNCOUNTED and time.monotonic() >= self._fold_again:
+            # One at a time: who waits for a lock keeps a connection.
+            self._fold_again = math.inf
+            pause = 0.0
             try:
                 self._read("fold_totals", once=True)
-            except DatabaseUnavailable:
-                self._fold_again = time.monotonic() + FOLD_PAUSE
+            except DatabaseUnavailable as error:
+                is_refused = isinstance(error, (ReadOnly, RolledBack)) and not isinstance(error, Conflict)
+                pause = REFUSED_PAUSE if is_refused else BUSY_PAUSE
+            finally:
+                self._fold_again = time.monotonic() + pause
 
     def _read(self, name: str, *, once: bool = False, **parameters: Any) -> tuple[Any, ...]:
         try:

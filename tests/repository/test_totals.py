@@ -14,7 +14,7 @@ import pytest
 from taskapi import repair
 from taskapi.database import queries
 from taskapi.database.database import Database
-from taskapi.errors import DatabaseRewound
+from taskapi.errors import Conflict, DatabaseRewound, PoolBusy, RolledBack
 from taskapi.repository import FARTHEST, NEAR, UNCOUNTED, WEEK, Repository
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
@@ -23,6 +23,7 @@ from tests.support.migrating import alembic, migrate, program, psql, run
 from tests.support.server import Server
 from tests.support.sql import Sql
 from tests.support.tasks import add_task, id_of
+from tests.support.waiting import wait_until
 
 LOOK = """
 SELECT page.total, near.total, stats.created, stats.completed, stats.complete, stats.tasks, counted.*
@@ -263,7 +264,66 @@ def test_who_cannot_update_them_answers_without(
     assert ran == ["weekly_stats", "fold_totals", "weekly_stats", "weekly_stats"]
 
 
+def test_a_busy_moment_keeps_nobody_from_trying_again(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    refusals, ran, run_once = [PoolBusy(), Conflict(), RolledBack()], list[str](), Database._run_once
+
+    def noting(database: Database, name: str, parameters: Any) -> Any:
+        ran.append(name)
+        if name == "fold_totals" and refusals:
+            raise refusals.pop(0)
+        return run_once(database, name, parameters)
+
+    monkeypatch.setattr(Database, "_run_once", noting)
+    monkeypatch.setattr("taskapi.repository.BUSY_PAUSE", 0.0)
+    for _ in range(5):
+        repository.weekly_stats()
+    # After the third one, which the database has refused, nobody tries for a while.
+    assert ran == ["weekly_stats", "fold_totals"] * 3 + ["weekly_stats"] * 2
+
+
+def test_one_reader_waits_for_a_lock_on_them_and_no_other(
+    repository: Repository, database_url: str, new_repository: NewRepository, sql: Sql
+) -> None:
+    """As repair keeps it: else each read would keep a connection of the pool waiting."""
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
+    reader = new_repository(database_url, db_connections=2)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with Sql(database_url) as holder, ThreadPoolExecutor() as threads:
+        with holder.transaction():
+            holder.execute(repair.LOCK_SQL)
+            first = threads.submit(reader.weekly_stats)
+            wait_until(lambda: sql.value(waiting) == 1, "the first read waits to update the totals")
+            for _ in range(3):
+                assert orjson.loads(reader.weekly_stats())["total_tasks"] == UNCOUNTED + 1
+            assert not first.done()
+        assert orjson.loads(first.result())["total_tasks"] == UNCOUNTED + 1
+
+
+def test_an_entry_without_its_predecessor_changes_no_other_figure(emptied_database_url: str) -> None:
+    with Sql(emptied_database_url) as sql:
+        add_task(sql, "2026-11-24")
+        sql.execute(
+            "INSERT INTO task_history (task_id, action_type, description, timestamp, version, snapshot)"
+            " SELECT task_id, 'UPDATED', 'by hand', now(), 7, snapshot FROM task_history"
+        )
+        for _ in range(2):
+            given, counted = looked(sql)
+            assert given == counted
+            sql.value(queries.load()["fold_totals"].text, {"owner": "default"})
+
+
 # Repairs
+
+
+def test_after_a_restore_everything_is_counted(repository: Repository, database_url: str, sql: Sql) -> None:
+    """A read may have too little time for it."""
+    repository.create_tasks(tasks=[{"title": "x", "description": None}] * 3)
+    totals = "SELECT coalesce(sum(created), 0), (SELECT sum(entries) FROM history_periods) FROM history_totals"
+    assert repaired(database_url, only_check=True) == []
+    assert sql.rows(totals) == [(0, None)]
+    assert repaired(database_url) == []
+    assert sql.rows(totals) == [(3, 6)]
 
 
 @pytest.mark.parametrize(
