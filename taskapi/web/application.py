@@ -39,7 +39,10 @@ class Application(Flask):
         return func
 
     def full_dispatch_request(self) -> Response:
-        """Answer a request. Flask would also send signals, which nobody receives, and look for functions to run."""
+        """Answer a request. Flask would also send signals, which nobody receives, and look for functions to run.
+
+        Those of `after_this_request` and of nested blueprints do not run: taskapi has none.
+        """
         try:
             answer = self.preprocess_request()
             if answer is None:
