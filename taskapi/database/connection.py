@@ -197,7 +197,8 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
             if durability == "off":
                 # Acknowledged writes must survive a crash, whatever the role or the database prefers.
                 session += " SET LOCAL synchronous_commit = on;"
-            connection.before = READ_COMMITTED + session + PLANNING
+            # First the limits: until they are set, those of the role hold, which may be short.
+            connection.before = session + READ_COMMITTED + PLANNING
             connection.behind_pooler = backend_pid != connection.info.backend_pid
             if not connection.behind_pooler:
                 cursor.execute(
@@ -212,7 +213,7 @@ def _open(settings: Settings, server: Mapping[str, str], until: float) -> Connec
     return connection
 
 
-READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+READ_COMMITTED = " SET TRANSACTION ISOLATION LEVEL READ COMMITTED;"
 """The SQL for a transaction whose session may have another default. The statements take locks and need this level: on a
 higher one, a transaction that has waited for a lock fails with 40001 (PostgreSQL's manual, 13.2)."""
 
@@ -247,8 +248,8 @@ def misfit(encoding: str, replication_role: str) -> str | None:
 def limits(settings: Settings, longest: float = math.inf) -> str:
     """The SQL for the time limits of a transaction, at most `longest` seconds."""
     return (
-        f"SET LOCAL lock_timeout = {milliseconds(min(settings.db_lock_timeout, longest))};"
-        f" SET LOCAL statement_timeout = {milliseconds(min(settings.db_statement_timeout, longest))};"
+        f"SET LOCAL statement_timeout = {milliseconds(min(settings.db_statement_timeout, longest))};"
+        f" SET LOCAL lock_timeout = {milliseconds(min(settings.db_lock_timeout, longest))};"
     )
 
 

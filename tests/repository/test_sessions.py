@@ -19,7 +19,8 @@ WORKS = {
     "TimeZone": "'America/St_Johns'",
     "DateStyle": "'SQL, DMY'",
     "IntervalStyle": "'iso_8601'",
-    "statement_timeout": "1",
+    # Behind a pooler, a message begins under this one. Not so short that a busy machine needs it all for that.
+    "statement_timeout": "1000",
     "lock_timeout": "1",
     "idle_in_transaction_session_timeout": "1",
     "row_security": "off",
@@ -67,11 +68,22 @@ def test_a_setting_that_changes_nothing(altered_url: str, new_repository: NewRep
     assert orjson.loads(repository.weekly_stats())["week_start"].endswith("T00:00:00Z")
 
 
+@pytest.mark.parametrize("altered_url", [("statement_timeout", "1000")], ids=["short"], indirect=True)
+def test_a_statement_may_take_as_long_as_the_settings_say(altered_url: str, new_repository: NewRepository) -> None:
+    database: Any = new_repository(altered_url)._database
+    database._statements = {**database._statements, "asked": _Sleeping()}
+    assert database.run("asked", {}, repeatable=True) is not None
+
+
 @pytest.mark.parametrize("altered_url", [("synchronous_commit", "off")], ids=["off"], indirect=True)
 def test_an_acknowledged_write_is_on_the_disk(altered_url: str, new_repository: NewRepository) -> None:
     database: Any = new_repository(altered_url)._database
     database._statements = {**database._statements, "asked": _Asking()}
     assert database.run("asked", {}, repeatable=True)[0] == b"on"
+
+
+class _Sleeping:
+    text = prepare = execute = "SELECT pg_sleep(1.5)"
 
 
 class _Asking:
