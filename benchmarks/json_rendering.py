@@ -12,8 +12,8 @@ from psycopg2.extras import RealDictCursor
 
 from benchmarks.lab import Postgres
 from taskapi.database.queries import load
-from taskapi.repository import OWNER
-from taskapi.schemas import TaskSchema
+from taskapi.repository.base import OWNER
+from taskapi.schemas.tasks import TaskSchema
 
 ROUNDS = 9
 COLUMNS = "id::text, title, description, is_completed, created_at, updated_at, completed_at"

@@ -6,7 +6,7 @@ from flask import Response
 from taskapi import __version__
 from taskapi.errors import SchemaMismatch
 from taskapi.revision import COMMAND, head
-from taskapi.schemas import HealthAnswerSchema, ReadyAnswerSchema
+from taskapi.schemas.health import HealthAnswerSchema, ReadyAnswerSchema
 from taskapi.web import examples
 from taskapi.web.blueprint import Blueprint
 from taskapi.web.envelope import success

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response
 
-from taskapi.schemas import HistoryAnswerSchema, HistoryQuerySchema
+from taskapi.schemas.history import HistoryAnswerSchema, HistoryQuerySchema
 from taskapi.web import examples
 from taskapi.web.blueprint import Blueprint
 from taskapi.web.envelope import success

@@ -2,7 +2,7 @@
 
 from flask import Response
 
-from taskapi.schemas import StatsAnswerSchema
+from taskapi.schemas.stats import StatsAnswerSchema
 from taskapi.web import examples
 from taskapi.web.blueprint import Blueprint
 from taskapi.web.envelope import success

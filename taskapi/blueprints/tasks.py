@@ -6,8 +6,8 @@ from uuid import UUID
 import orjson
 from flask import Response, request
 
-from taskapi.repository import Written
-from taskapi.schemas import (
+from taskapi.repository.base import Written
+from taskapi.schemas.tasks import (
     TaskAnswerSchema,
     TaskCompletedAnswerSchema,
     TaskCreatedAnswerSchema,

@@ -10,19 +10,19 @@ from uuid import UUID
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from taskapi.mcp.leniency import Lenient
-from taskapi.schemas import (
+from taskapi.schemas.fields import (
     ACTION_TYPES,
     DESCRIPTION_LENGTH,
     KEY_RULE,
     LONGEST_KEY,
     MAX_PAGE_SIZE,
     TITLE_LENGTH,
-    HistoryQuerySchema,
     Identifier,
     Text,
     WholeNumber,
     is_idempotency_key,
 )
+from taskapi.schemas.history import HistoryQuerySchema
 
 MAX_ITEMS = MAX_PAGE_SIZE
 """The most tasks that one call may write or list."""

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from marshmallow import fields, pre_load
 
-from taskapi.schemas import Strict, Text
+from taskapi.schemas.fields import Strict, Text
 
 NOTHING: tuple[Any, ...] = (None, "")
 """What stands for "not given"."""

@@ -6,7 +6,9 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
-from taskapi.schemas import ACTION_TYPES, TaskSchema, WeeklyStatsSchema
+from taskapi.schemas.fields import ACTION_TYPES
+from taskapi.schemas.stats import WeeklyStatsSchema
+from taskapi.schemas.tasks import TaskSchema
 
 
 def _within(_: type[Schema]) -> str:

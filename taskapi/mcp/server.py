@@ -18,7 +18,7 @@ from taskapi.deadline import deadline
 from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, OutcomeUnknown, TaskNotFound
 from taskapi.mcp.tools import TOOLS, Entry
 from taskapi.repository import Repository
-from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS
+from taskapi.schemas.fields import KEY_RULE, LONGEST_NAME, MAX_ERRORS
 from taskapi.settings import Settings
 
 log = logging.getLogger("taskapi.mcp")

@@ -13,7 +13,8 @@ from mcp_types import Tool, ToolAnnotations
 from taskapi.mcp import arguments as schemas
 from taskapi.mcp import compact
 from taskapi.mcp.outputs import COUNT, ENTRY, LINE, STATISTICS, STRING, TASK, TRUE, array, json_schema, record
-from taskapi.repository import Repository, Written
+from taskapi.repository import Repository
+from taskapi.repository.base import Written
 
 Run = Callable[..., dict[str, Any]]
 

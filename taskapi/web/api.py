@@ -10,7 +10,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, PreconditionFailed, UnprocessableEntity
 from werkzeug.routing import BaseConverter
 
-from taskapi.schemas import FailureSchema, Identifier
+from taskapi.schemas.answers import FailureSchema
+from taskapi.schemas.fields import Identifier
 from taskapi.settings import Settings
 from taskapi.web import document
 from taskapi.web.errors import http_failure

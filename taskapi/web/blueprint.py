@@ -10,7 +10,9 @@ from marshmallow import Schema
 from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.repository import Repository
-from taskapi.schemas import LONGEST_NAME, MAX_ERRORS, UNKNOWN, FailureSchema, IdempotencyKeySchema
+from taskapi.schemas.answers import FailureSchema
+from taskapi.schemas.fields import LONGEST_NAME, MAX_ERRORS, UNKNOWN
+from taskapi.schemas.headers import IdempotencyKeySchema
 from taskapi.web import body, conditions, examples, parsing
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -11,7 +11,7 @@ from flask import Flask
 from marshmallow.fields import Field
 
 from taskapi import __version__
-from taskapi.schemas import CODES, Code, Query
+from taskapi.schemas.fields import CODES, Code, Query
 from taskapi.settings import Settings
 from taskapi.web import examples
 from taskapi.web.access import needs_token

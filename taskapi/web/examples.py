@@ -4,7 +4,7 @@ from typing import Any
 
 from taskapi.access import CHALLENGE, UNAUTHORIZED
 from taskapi.errors import PoolBusy, TaskNotFound
-from taskapi.schemas import PAGE_SIZE, TITLE_LENGTH, TOO_LONG, UNKNOWN
+from taskapi.schemas.fields import PAGE_SIZE, TITLE_LENGTH, TOO_LONG, UNKNOWN
 from taskapi.settings import Settings
 from taskapi.web import body, conditions, errors
 

@@ -8,7 +8,7 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from taskapi.schemas import KEY_RULE, LONGEST_NAME, MAX_ERRORS, Query, is_idempotency_key
+from taskapi.schemas.fields import KEY_RULE, LONGEST_NAME, MAX_ERRORS, Query, is_idempotency_key
 
 SEVERAL_KEYS = "HTTP_taskapi.several_keys"
 """Key in the WSGI environment of a request with more than one Idempotency-Key header."""

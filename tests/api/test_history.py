@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from taskapi.schemas import DESCRIPTION_LENGTH, PAGE_SIZE
+from taskapi.schemas.fields import DESCRIPTION_LENGTH, PAGE_SIZE
 from tests.support.envelope import data_of
 from tests.support.sql import Sql
 from tests.support.tasks import NOBODY

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from taskapi.schemas import LONGEST_KEY
+from taskapi.schemas.fields import LONGEST_KEY
 from tests.support import raw
 from tests.support.envelope import data_of, envelope_of, error_of
 from tests.support.load import Client, at_once

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH
+from taskapi.schemas.fields import DESCRIPTION_LENGTH, TITLE_LENGTH
 from taskapi.web.access import PROBES
 from tests.api.test_envelope import OVERSIZED, ROUTES
 from tests.support import raw

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from marshmallow import ValidationError
 
-from taskapi.schemas import TITLE_LENGTH, HistoryQuerySchema, Text
+from taskapi.schemas.fields import TITLE_LENGTH, Text
+from taskapi.schemas.history import HistoryQuerySchema
 from taskapi.settings import Settings
 from taskapi.web import examples
 from taskapi.web.access import PROBES

@@ -8,7 +8,7 @@ from uuid import RFC_4122, UUID
 import httpx
 import pytest
 
-from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH
+from taskapi.schemas.fields import DESCRIPTION_LENGTH, TITLE_LENGTH
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.sql import Sql
 from tests.support.tasks import NOBODY

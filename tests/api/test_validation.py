@@ -5,7 +5,7 @@ import socket
 import httpx
 import pytest
 
-from taskapi.schemas import LONGEST_KEY, MAX_PAGE_SIZE, TITLE_LENGTH
+from taskapi.schemas.fields import LONGEST_KEY, MAX_PAGE_SIZE, TITLE_LENGTH
 from tests.support import raw
 from tests.support.envelope import data_of, error_of, fields_of
 from tests.support.service import Service

@@ -11,7 +11,9 @@ from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.places import ROOT
-from taskapi.repository import NEAR, UNCOUNTED, Repository
+from taskapi.repository import Repository
+from taskapi.repository.base import UNCOUNTED
+from taskapi.repository.history import NEAR
 from taskapi.settings import Settings
 from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client

@@ -17,7 +17,8 @@ from taskapi.errors import (
     RolledBack,
     TaskapiError,
 )
-from taskapi.repository import Repository, Written
+from taskapi.repository import Repository
+from taskapi.repository.base import Written
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.ledger import NOTHING

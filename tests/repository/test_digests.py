@@ -9,7 +9,8 @@ import pytest
 
 from taskapi.errors import IdempotencyKeyReused
 from taskapi.mcp.arguments import CreateTasks
-from taskapi.repository import Repository, Written
+from taskapi.repository import Repository
+from taskapi.repository.base import Written
 from tests.support.sql import Sql
 
 ONE, OTHER = UUID("3b241101-e2bb-4255-8caf-4136c566a962"), UUID("11111111-2222-4333-8444-555555555555")

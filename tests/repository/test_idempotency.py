@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
-from taskapi.repository import Repository, Written
+from taskapi.repository import Repository
+from taskapi.repository.base import Written
 from tests.conftest import NewRepository
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql

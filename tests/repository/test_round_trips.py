@@ -11,7 +11,8 @@ from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.deadline import deadline
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
-from taskapi.repository import NEAR, Repository
+from taskapi.repository import Repository
+from taskapi.repository.history import NEAR
 from taskapi.settings import Settings
 from tests.support.folders import short_folder
 from tests.support.tasks import id_of

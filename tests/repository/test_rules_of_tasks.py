@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from taskapi.schemas import VISIBLE
+from taskapi.schemas.fields import VISIBLE
 from tests.support.sql import Sql
 
 DEFAULTS = {

@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from taskapi.errors import TaskNotFound
-from taskapi.repository import Repository, Written
+from taskapi.repository import Repository
+from taskapi.repository.base import Written
 from tests.conftest import NewRepository
 from tests.support.sql import Sql
 from tests.support.tasks import id_of, task_of

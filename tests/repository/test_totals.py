@@ -15,7 +15,10 @@ from taskapi import repair
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.errors import Conflict, DatabaseRewound, PoolBusy, RolledBack
-from taskapi.repository import FARTHEST, NEAR, UNCOUNTED, WEEK, Repository
+from taskapi.repository import Repository
+from taskapi.repository.base import UNCOUNTED
+from taskapi.repository.history import FARTHEST, NEAR
+from taskapi.repository.stats import WEEK
 from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.folders import short_folder
@@ -275,7 +278,7 @@ def test_a_busy_moment_keeps_nobody_from_trying_again(repository: Repository, mo
         return run_once(database, name, parameters)
 
     monkeypatch.setattr(Database, "_run_once", noting)
-    monkeypatch.setattr("taskapi.repository.BUSY_PAUSE", 0.0)
+    monkeypatch.setattr("taskapi.repository.base.BUSY_PAUSE", 0.0)
     for _ in range(5):
         repository.weekly_stats()
     # After the third one, which the database has refused, nobody tries for a while.

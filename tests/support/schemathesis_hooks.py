@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import schemathesis
 
-from taskapi.schemas import is_idempotency_key
+from taskapi.schemas.fields import is_idempotency_key
 
 
 @schemathesis.hook

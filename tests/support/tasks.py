@@ -5,7 +5,7 @@ from uuid import UUID
 
 import orjson
 
-from taskapi.repository import Written
+from taskapi.repository.base import Written
 from taskapi.web import examples
 from tests.support.sql import Sql
 

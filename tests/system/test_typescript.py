@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from marshmallow import ValidationError
 
-from taskapi.schemas import DESCRIPTION_LENGTH, TITLE_LENGTH, Text
+from taskapi.schemas.fields import DESCRIPTION_LENGTH, TITLE_LENGTH, Text
 from taskapi.web.samples import SERVER
 from tests.support.service import Service
 
