@@ -57,6 +57,9 @@ graceful_timeout = settings.ending_seconds
 # A heartbeat of the worker itself, not a limit for requests.
 timeout = 60
 
+# A cursor is as long as many transactions are in progress.
+limit_request_line = 8190
+
 # No header of a request says where the application is, or by which scheme it was reached, whoever sends it.
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
@@ -185,12 +188,14 @@ def _refusal(host: str, port: int, error: OSError) -> str:
 
 
 def pre_request(worker: Any, request: Any) -> None:
-    """Mark a request with several keys: WSGI joins them with a comma, and one key may hold a comma, too.
+    """Mark a request with several keys or change sets: WSGI joins them with a comma, and one may hold a comma, too.
 
-    Clients' header names are in capitals here, so that none of them can be this one.
+    Clients' header names are in capitals here, so that none of them can be such a mark.
     """
-    if [name for name, _ in request.headers].count("IDEMPOTENCY-KEY") > 1:
-        request.headers.append(("taskapi.several_keys", ""))
+    names = [name for name, _ in request.headers]
+    for name in ("IDEMPOTENCY-KEY", "CHANGE-SET"):
+        if names.count(name) > 1:
+            request.headers.append((f"taskapi.several.{name}", ""))
 
 
 def _start_embedded_database() -> None:

@@ -10,23 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def message(method: str, path: str, body: object = None) -> bytes:
-    """A request as bytes."""
+def message(method: str, path: str, body: object = None, **headers: str) -> bytes:
+    """A request as bytes; headers have _ for -."""
     content = b"" if body is None else json.dumps(body).encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    head += "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in headers.items())
     if body is not None:
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
     return head.encode() + b"\r\n" + content
 
 
 class Client:
-    """One connection at a time. `request` returns an answer's JSON; `seconds` and `size` tell what it took."""
+    """One connection at a time. `request` returns an answer's JSON; `seconds` and `size` tell what it took, and `head`
+    what came before the body."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._socket = _connected(url)
         self.seconds = 0.0
         self.size = 0
+        self.head = ""
 
     def __enter__(self) -> "Client":
         return self
@@ -34,9 +37,12 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def request(self, method: str, path: str, body: object = None) -> Any:
-        """Raises RuntimeError for any answer from 400 on, ConnectionError where the server goes away."""
-        data = message(method, path, body)
+    def request(self, method: str, path: str, body: object = None, **headers: str) -> Any:
+        """The answer's JSON; None for an empty one.
+
+        Raises RuntimeError for any answer from 400 on, ConnectionError where the server goes away.
+        """
+        data = message(method, path, body, **headers)
         if select.select([self._socket], [], [], 0)[0]:
             # Nobody has asked for so long that the server has closed the connection.
             self._socket.close()
@@ -52,7 +58,17 @@ class Client:
         self.size = len(answer)
         if answer[9:10] >= b"4":
             raise RuntimeError(f"{method} {path}: {answer.decode()}")
-        return json.loads(answer.partition(b"\r\n\r\n")[2])
+        head, _, content = answer.partition(b"\r\n\r\n")
+        self.head = head.decode()
+        return json.loads(content) if content else None
+
+    def header(self, name: str) -> str:
+        """A header of the last answer."""
+        for line in self.head.splitlines():
+            key, _, value = line.partition(": ")
+            if key.lower() == name.lower():
+                return value
+        raise KeyError(name)
 
 
 @dataclass(frozen=True)
@@ -117,6 +133,8 @@ def _length(answer: bytearray) -> int | None:
     if head < 0:
         return None
     fields = bytes(answer[:head]).lower()
+    if fields[9:12] == b"304":
+        return head + 4
     begin = fields.index(b"content-length: ") + 16
     return head + 4 + int(fields[begin:].partition(b"\r\n")[0])
 

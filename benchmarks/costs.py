@@ -149,7 +149,8 @@ def _pgbench(postgres: Postgres, url: str, operation: str, seconds: float) -> fl
 def _long_list(report: Report, postgres: Postgres) -> None:
     """The list of many tasks, against psql with the same statement on a connection that is open."""
     url = postgres.database("long_list", tasks=MANY, entries=MANY)
-    statement = load_statements()["list_tasks"].text.replace("%(owner)s", "'default'").replace("%%", "%")
+    statement = load_statements()["list_tasks"].text.replace("%%", "%")
+    statement = statement.replace("%(owner)s", "'default'").replace("%(known)s", "'{}'")
     ours, alone = [], []
     with serve_taskapi(url) as server, Client(server.url) as client, tempfile.NamedTemporaryFile("w") as script:
         script.write("\\timing on\n" + f"{statement} \\g /dev/null\n" * 5)
@@ -162,7 +163,7 @@ def _long_list(report: Report, postgres: Postgres) -> None:
             for _ in range(5):
                 client.request("GET", "/api/v1/tasks")
                 ours.append(client.seconds * 1000)
-            command = [str(postgres.program("psql")), "-XAtq", f"--file={script.name}", url]
+            command = [str(postgres.program("psql")), "-XAtq", "--set=ON_ERROR_STOP=1", f"--file={script.name}", url]
             printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             alone += [float(number) for number in re.findall(r"^Time: ([\d.]+) ms", printed, re.MULTILINE)]
         peak = server.memory_of_each("VmHWM")

@@ -18,7 +18,6 @@ from benchmarks.lab import Postgres, serve_taskapi
 from benchmarks.report import Report
 from benchmarks.wrk import load
 from taskapi.database.database import Database
-from taskapi.mcp.compact import excerpt
 from taskapi.mcp.tools import RECENT
 from taskapi.repository import Repository
 from taskapi.settings import Settings
@@ -154,7 +153,7 @@ def _in_process(repository: Repository, places: Sequence[Place]) -> Iterator[tup
 
     def create() -> float:
         milliseconds, written = _timed(lambda: repository.create_tasks(tasks=[NEW] * BULK))
-        created.append([UUID(task["id"]) for task in orjson.loads(written.task)])
+        created.append([UUID(task["id"]) for task in orjson.loads(written.tasks)])
         return milliseconds
 
     def complete() -> float:
@@ -167,7 +166,7 @@ def _in_process(repository: Repository, places: Sequence[Place]) -> Iterator[tup
 
     def page(is_completed: bool | None, after: Place | None = None) -> float:
         page = partial(repository.list_tasks_page, is_completed=is_completed, text=None, after=after)
-        return _timed(lambda: page(limit=BULK, excerpt=excerpt(BULK)))[0]
+        return _timed(lambda: page(limit=BULK))[0]
 
     def task() -> float:
         task_id = next(read)[2]

@@ -55,7 +55,7 @@ def _measure(url: str, count: int) -> list[float]:
 
     def in_postgres() -> bytes:
         with raw.cursor() as cursor:
-            cursor.execute(statement, {"owner": OWNER})
+            cursor.execute(statement, {"owner": OWNER, "known": "{}"})
             answer: bytes = cursor.fetchone()[0]
             return answer
 

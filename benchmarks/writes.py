@@ -101,10 +101,10 @@ class Sent:
     request: Request
 
     def run(
-        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
-    ) -> tuple[bytes, bytes]:
+        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False, own_plan: bool = False
+    ) -> tuple[bytes, bytes, int]:
         self.request = (name, parameters)
-        return b"written", b"{}"
+        return b"written", b"{}", 1
 
 
 def request_today(operation: str, task_id: str, number: int) -> Request:

@@ -1,21 +1,26 @@
 -- Writes on many tasks: all of them or none, in one statement, which reads like those of sql/tasks.sql.
 --
 -- What is different:
---   earlier   every entry that the key has written, in the order in which it wrote them
---   asked     the tasks that the request names, with their places in it
---   locked    always in the order of the ids, so that two such writes never wait for each other
---   missing   the tasks that are not there: with one of them, nothing is written
---   moment    one time for all, read when the last lock is held; each entry is a microsecond after the one before,
---             so that lists and history show the order of the request
--- The answer is (outcome, tasks): an array of the tasks that changed, in the order of the request. With the outcome
--- missing, it is an array of the ids. A key is kept by the entries of the tasks that changed; those that did not change
--- are the other ones of the request, which is the same whenever the key is the same.
+--   earlier     every entry that the key has written, in the order in which it wrote them
+--   asked       the tasks that the request names, each with its place in it, and the version that it must have, if any
+--   seen        also what a replay tells about the tasks that the request had not changed: they are as they are now
+--   locked      always in the order of the ids, so that two such writes never wait for each other
+--   missing     the tasks that are not there: with one of them, nothing is written
+--   mismatched  the tasks that are at another version: the same
+--   raced       the tasks that changed while this statement waited for its locks
+--   moment      one time for all, read when the last lock is held; each entry is a microsecond after the one before,
+--               so that lists and history show the order of the request
+-- The answer is (outcome, tasks, changed): an array of all tasks, in the order of the request, as they are after it (of
+-- a deletion: as they were), and the places, from 0 on, of those that changed. With the outcome missing, `tasks` is an
+-- array of the ids; with mismatch, one of objects, of which the first five say what changed since. A key is kept by the
+-- entries of the tasks that changed; those that did not change are the other ones of the request, which is the same
+-- whenever the key is the same.
 
 
--- create_tasks(owner, tasks, idempotency_key, request_digest)
+-- create_tasks(owner, tasks, actor, request_id, change_set, idempotency_key, request_digest)
 -- A JSON array of {title, description}: that many tasks and their CREATED entries.
 WITH earlier AS MATERIALIZED (
-    SELECT request_digest, request_entry, snapshot
+    SELECT task_id, request_digest, request_entry, snapshot
     FROM task_history
     WHERE owner = %(owner)s::text
       AND idempotency_key = %(idempotency_key)s::text
@@ -42,8 +47,8 @@ changed AS (
 ),
 logged AS (
     INSERT INTO task_history (
-        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
-        request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot,
+        actor, request_id, change_set, idempotency_key, request_digest, request_entry
     )
     SELECT
         %(owner)s::text,
@@ -53,6 +58,9 @@ logged AS (
         (after).updated_at,
         (after).version,
         to_jsonb(answer(after)),
+        %(actor)s::text,
+        %(request_id)s::text,
+        %(change_set)s::text,
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         wanted.entry
@@ -60,42 +68,46 @@ logged AS (
     JOIN wanted ON wanted.id = (after).id
     RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
+SELECT
+    'written' AS outcome,
+    json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks,
+    array_agg(request_entry ORDER BY request_entry) AS changed
 FROM logged
 HAVING count(*) > 0
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(answer(snapshot) ORDER BY request_entry)::text
+    json_agg(answer(snapshot) ORDER BY request_entry)::text,
+    array_agg(request_entry ORDER BY request_entry)
 FROM earlier
 HAVING count(*) > 0;
 
 
--- change_tasks(owner, changes, idempotency_key, request_digest)
--- A JSON array of objects: the id of each task, and what is to change of it, as for change_task.
+-- change_tasks(owner, elements, actor, request_id, change_set, idempotency_key, request_digest)
+-- A JSON array of objects: the id of each task, what is to change of it, as for change_task, and maybe its `version`.
 WITH earlier AS MATERIALIZED (
-    SELECT request_digest, request_entry, snapshot
+    SELECT task_id, request_digest, request_entry, snapshot
     FROM task_history
     WHERE owner = %(owner)s::text
       AND idempotency_key = %(idempotency_key)s::text
 ),
 asked AS MATERIALIZED (
-    SELECT (change ->> 'id')::uuid AS id, change, place
-    FROM jsonb_array_elements(%(changes)s::jsonb) WITH ORDINALITY AS asked (change, place)
-    WHERE NOT EXISTS (SELECT FROM earlier)
+    SELECT (element ->> 'id')::uuid AS id, (element ->> 'version')::integer AS expected, element, place
+    FROM jsonb_array_elements(%(elements)s::jsonb) WITH ORDINALITY AS asked (element, place)
 ),
 seen AS MATERIALIZED (
-    SELECT id, version
+    SELECT id, version, tasks AS task
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
-      AND %(idempotency_key)s::text IS NOT NULL
+      AND (%(idempotency_key)s::text IS NOT NULL OR EXISTS (SELECT FROM asked WHERE expected IS NOT NULL))
 ),
 locked AS MATERIALIZED (
     SELECT id, version, tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
+      AND NOT EXISTS (SELECT FROM earlier)
     ORDER BY id
     FOR UPDATE
 ),
@@ -103,16 +115,31 @@ missing AS MATERIALIZED (
     SELECT id, place
     FROM asked
     WHERE id NOT IN (SELECT id FROM locked)
+      AND NOT EXISTS (SELECT FROM earlier)
+),
+mismatched AS MATERIALIZED (
+    SELECT locked.id, version, before, expected, row_number() OVER (ORDER BY place) AS number
+    FROM locked
+    JOIN asked ON asked.id = locked.id
+    WHERE version <> expected
+      AND NOT EXISTS (SELECT FROM missing)
+),
+raced AS MATERIALIZED (
+    SELECT seen.id
+    FROM seen
+    LEFT JOIN locked ON locked.id = seen.id
+    WHERE locked.version IS DISTINCT FROM seen.version
 ),
 moment AS MATERIALIZED (
     SELECT greatest(clock_timestamp(), max((before).updated_at) + interval '1 microsecond') AS now
     FROM locked
 ),
 merged AS MATERIALIZED (
-    SELECT locked.id, before, jsonb_populate_record(before, change) AS task, place
+    SELECT locked.id, before, jsonb_populate_record(before, element) AS task, place
     FROM locked
     JOIN asked ON asked.id = locked.id
     WHERE NOT EXISTS (SELECT FROM missing)
+      AND NOT EXISTS (SELECT FROM mismatched)
 ),
 wanted AS MATERIALIZED (
     SELECT
@@ -140,12 +167,12 @@ changed AS (
       AND tasks.id = wanted.id
       -- Said twice, so that no plan reads all tasks to find these.
       AND tasks.id = ANY (ARRAY(SELECT id FROM wanted))
-    RETURNING before, tasks AS after, entry
+    RETURNING tasks.id, before, tasks AS after, entry
 ),
 logged AS (
     INSERT INTO task_history (
-        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
-        request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot,
+        actor, request_id, change_set, idempotency_key, request_digest, request_entry
     )
     SELECT
         %(owner)s::text,
@@ -159,60 +186,89 @@ logged AS (
         (after).updated_at,
         (after).version,
         to_jsonb(answer(after)),
+        %(actor)s::text,
+        %(request_id)s::text,
+        %(change_set)s::text,
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         entry
     FROM changed
-    RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
-FROM logged
+SELECT
+    CASE
+        WHEN EXISTS (SELECT FROM changed) THEN 'written'
+        WHEN EXISTS (SELECT FROM raced) THEN 'raced'
+        ELSE 'unchanged'
+    END AS outcome,
+    json_agg(answer(coalesce(after, merged.before)) ORDER BY place)::text AS tasks,
+    array_agg(place - 1 ORDER BY place) FILTER (WHERE changed.id IS NOT NULL) AS changed
+FROM merged
+LEFT JOIN changed ON changed.id = merged.id
 HAVING count(*) > 0
 UNION ALL
 SELECT
-    CASE
-        WHEN EXISTS (
-            SELECT FROM seen LEFT JOIN locked ON locked.id = seen.id WHERE locked.version IS DISTINCT FROM seen.version
-        ) THEN 'raced'
-        WHEN EXISTS (SELECT FROM missing) THEN 'missing'
-        ELSE 'unchanged'
-    END,
-    (SELECT coalesce(json_agg(id ORDER BY place), '[]')::text FROM missing)
-WHERE NOT EXISTS (SELECT FROM logged)
-  AND NOT EXISTS (SELECT FROM earlier)
+    CASE WHEN EXISTS (SELECT FROM raced) THEN 'raced' ELSE 'missing' END,
+    json_agg(id ORDER BY place)::text,
+    NULL
+FROM missing
+HAVING count(*) > 0
+UNION ALL
+SELECT
+    CASE WHEN EXISTS (SELECT FROM raced) THEN 'raced' ELSE 'mismatch' END,
+    json_agg(
+        json_build_object(
+            'id', id,
+            'version', version,
+            'expected', expected,
+            'changes', CASE WHEN number <= 5 THEN changes_since(before, ARRAY[expected]) END
+        ) ORDER BY number
+    )::text,
+    NULL
+FROM mismatched
+HAVING count(*) > 0
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(answer(snapshot) ORDER BY request_entry)::text
-FROM earlier
+    json_agg(
+        CASE
+            WHEN earlier.task_id IS NOT NULL THEN answer(snapshot)
+            WHEN seen.id IS NOT NULL THEN answer(task)
+        END ORDER BY place
+    )::text,
+    array_agg(place - 1 ORDER BY place) FILTER (WHERE earlier.task_id IS NOT NULL)
+FROM asked
+LEFT JOIN earlier ON earlier.task_id = asked.id
+LEFT JOIN seen ON seen.id = asked.id
+WHERE EXISTS (SELECT FROM earlier)
 HAVING count(*) > 0;
 
 
--- delete_tasks(owner, task_ids, idempotency_key, request_digest)
--- The rows go; their DELETED entries keep the tasks as they were.
+-- delete_tasks(owner, elements, actor, request_id, change_set, idempotency_key, request_digest)
+-- A JSON array of objects: the id of each task, and maybe its `version`. The rows go; their DELETED entries keep the
+-- tasks as they were.
 WITH earlier AS MATERIALIZED (
-    SELECT request_digest, request_entry, snapshot
+    SELECT task_id, request_digest, request_entry, snapshot
     FROM task_history
     WHERE owner = %(owner)s::text
       AND idempotency_key = %(idempotency_key)s::text
 ),
 asked AS MATERIALIZED (
-    SELECT id, place
-    FROM unnest(%(task_ids)s::uuid[]) WITH ORDINALITY AS asked (id, place)
-    WHERE NOT EXISTS (SELECT FROM earlier)
+    SELECT (element ->> 'id')::uuid AS id, (element ->> 'version')::integer AS expected, element, place
+    FROM jsonb_array_elements(%(elements)s::jsonb) WITH ORDINALITY AS asked (element, place)
 ),
 seen AS MATERIALIZED (
-    SELECT id, version
+    SELECT id, version, tasks AS task
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
-      AND %(idempotency_key)s::text IS NOT NULL
+      AND (%(idempotency_key)s::text IS NOT NULL OR EXISTS (SELECT FROM asked WHERE expected IS NOT NULL))
 ),
 locked AS MATERIALIZED (
     SELECT id, version, tasks AS before
     FROM tasks
     WHERE owner = %(owner)s::text
       AND id = ANY (ARRAY(SELECT id FROM asked))
+      AND NOT EXISTS (SELECT FROM earlier)
     ORDER BY id
     FOR UPDATE
 ),
@@ -220,6 +276,20 @@ missing AS MATERIALIZED (
     SELECT id, place
     FROM asked
     WHERE id NOT IN (SELECT id FROM locked)
+      AND NOT EXISTS (SELECT FROM earlier)
+),
+mismatched AS MATERIALIZED (
+    SELECT locked.id, version, before, expected, row_number() OVER (ORDER BY place) AS number
+    FROM locked
+    JOIN asked ON asked.id = locked.id
+    WHERE version <> expected
+      AND NOT EXISTS (SELECT FROM missing)
+),
+raced AS MATERIALIZED (
+    SELECT seen.id
+    FROM seen
+    LEFT JOIN locked ON locked.id = seen.id
+    WHERE locked.version IS DISTINCT FROM seen.version
 ),
 moment AS MATERIALIZED (
     SELECT greatest(clock_timestamp(), max((before).updated_at) + interval '1 microsecond') AS now
@@ -235,6 +305,7 @@ wanted AS MATERIALIZED (
     JOIN asked ON asked.id = locked.id
     CROSS JOIN moment
     WHERE NOT EXISTS (SELECT FROM missing)
+      AND NOT EXISTS (SELECT FROM mismatched)
 ),
 changed AS (
     DELETE FROM tasks
@@ -247,8 +318,8 @@ changed AS (
 ),
 logged AS (
     INSERT INTO task_history (
-        owner, task_id, action_type, description, timestamp, version, snapshot, idempotency_key, request_digest,
-        request_entry
+        owner, task_id, action_type, description, timestamp, version, snapshot,
+        actor, request_id, change_set, idempotency_key, request_digest, request_entry
     )
     SELECT
         %(owner)s::text,
@@ -258,23 +329,45 @@ logged AS (
         now,
         (before).version + 1,
         to_jsonb(answer(before)),
+        %(actor)s::text,
+        %(request_id)s::text,
+        %(change_set)s::text,
         %(idempotency_key)s::text,
         %(request_digest)s::bytea,
         entry
     FROM changed
-    RETURNING request_entry, snapshot
 )
-SELECT 'written' AS outcome, json_agg(answer(snapshot) ORDER BY request_entry)::text AS tasks
-FROM logged
+SELECT
+    'written' AS outcome,
+    json_agg(answer(before) ORDER BY entry)::text AS tasks,
+    array_agg(entry::integer ORDER BY entry) AS changed
+FROM changed
 HAVING count(*) > 0
 UNION ALL
 SELECT
-    CASE WHEN EXISTS (SELECT FROM seen WHERE id NOT IN (SELECT id FROM locked)) THEN 'raced' ELSE 'missing' END,
-    (SELECT json_agg(id ORDER BY place)::text FROM missing)
-WHERE EXISTS (SELECT FROM missing)
+    CASE WHEN EXISTS (SELECT FROM raced) THEN 'raced' ELSE 'missing' END,
+    json_agg(id ORDER BY place)::text,
+    NULL
+FROM missing
+HAVING count(*) > 0
+UNION ALL
+SELECT
+    CASE WHEN EXISTS (SELECT FROM raced) THEN 'raced' ELSE 'mismatch' END,
+    json_agg(
+        json_build_object(
+            'id', id,
+            'version', version,
+            'expected', expected,
+            'changes', CASE WHEN number <= 5 THEN changes_since(before, ARRAY[expected]) END
+        ) ORDER BY number
+    )::text,
+    NULL
+FROM mismatched
+HAVING count(*) > 0
 UNION ALL
 SELECT
     CASE WHEN bool_and(request_digest = %(request_digest)s::bytea) THEN 'replayed' ELSE 'key_reused' END,
-    json_agg(answer(snapshot) ORDER BY request_entry)::text
+    json_agg(answer(snapshot) ORDER BY request_entry)::text,
+    array_agg(request_entry ORDER BY request_entry)
 FROM earlier
 HAVING count(*) > 0;

@@ -1,6 +1,6 @@
 -- The pages of the history, newest first, each with the exact number of entries in its selection.
 --
--- Four statements, because each finds its page in its own way. An entry's timestamp is later than that of every earlier
+-- Four statements find a page by its number, each in its own way; another one takes all filters and cursors. An entry's timestamp is later than that of every earlier
 -- entry of its task, so that (timestamp, task_id) is a total order in which no task's entries change places.
 --
 -- Read those of all tasks from top to bottom:
@@ -8,7 +8,7 @@
 --   uncounted   the entries that this snapshot has not seen; where they are many, the caller runs fold_totals()
 --   total       both, which is what count(*) would say
 --   keys        the entries of a far page, found in the index alone, from the nearer end
--- The answer is (total, items, uncounted).
+-- The answer is (total, items, uncounted); of one task, without the last. How an entry looks is said once: answer(task_history).
 
 
 -- list_history(owner, limit, offset)
@@ -27,20 +27,15 @@ uncounted AS MATERIALIZED (
 SELECT
     counted.entries + uncounted.entries AS total,
     (
-        SELECT coalesce(json_agg(entry), '[]')::text
+        SELECT coalesce(json_agg(answer(entry)), '[]')::text
         FROM (
-            SELECT
-                found.history_id,
-                found.task_id,
-                found.action_type,
-                found.description,
-                to_char(found.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
-            FROM task_history AS found
+            SELECT task_history AS entry
+            FROM task_history
             WHERE owner COLLATE "POSIX" = %(owner)s::text
-            ORDER BY found.timestamp DESC, found.task_id DESC
+            ORDER BY timestamp DESC, task_id DESC
             LIMIT %(limit)s::bigint
             OFFSET %(offset)s::bigint
-        ) AS entry
+        ) AS page
     ) AS items,
     uncounted.entries AS uncounted
 FROM counted, uncounted;
@@ -131,25 +126,16 @@ keys AS MATERIALIZED (
 SELECT
     total.entries AS total,
     (
-        SELECT coalesce(json_agg(entry), '[]')::text
-        FROM (
-            SELECT
-                found.history_id,
-                found.task_id,
-                found.action_type,
-                found.description,
-                to_char(found.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
-            FROM keys
-            CROSS JOIN LATERAL (
-                SELECT *
-                FROM task_history
-                WHERE owner = %(owner)s::text
-                  AND task_id = keys.task_id
-                  AND version = keys.version
-                OFFSET 0
-            ) AS found
-            ORDER BY keys.timestamp DESC, keys.task_id DESC
-        ) AS entry
+        SELECT coalesce(json_agg(answer(entry) ORDER BY keys.timestamp DESC, keys.task_id DESC), '[]')::text
+        FROM keys
+        CROSS JOIN LATERAL (
+            SELECT task_history AS entry
+            FROM task_history
+            WHERE owner = %(owner)s::text
+              AND task_id = keys.task_id
+              AND version = keys.version
+            OFFSET 0
+        ) AS found
     ) AS items,
     total.uncounted
 FROM total;
@@ -211,25 +197,16 @@ keys AS MATERIALIZED (
 SELECT
     total.entries AS total,
     (
-        SELECT coalesce(json_agg(entry), '[]')::text
-        FROM (
-            SELECT
-                found.history_id,
-                found.task_id,
-                found.action_type,
-                found.description,
-                to_char(found.timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
-            FROM keys
-            CROSS JOIN LATERAL (
-                SELECT *
-                FROM task_history
-                WHERE owner = %(owner)s::text
-                  AND task_id = keys.task_id
-                  AND version = keys.version
-                OFFSET 0
-            ) AS found
-            ORDER BY keys.timestamp DESC, keys.task_id DESC
-        ) AS entry
+        SELECT coalesce(json_agg(answer(entry) ORDER BY keys.timestamp DESC, keys.task_id DESC), '[]')::text
+        FROM keys
+        CROSS JOIN LATERAL (
+            SELECT task_history AS entry
+            FROM task_history
+            WHERE owner = %(owner)s::text
+              AND task_id = keys.task_id
+              AND version = keys.version
+            OFFSET 0
+        ) AS found
     ) AS items,
     uncounted.entries AS uncounted
 FROM total, uncounted;
@@ -259,14 +236,9 @@ WITH total AS MATERIALIZED (
 SELECT
     total.entries AS total,
     (
-        SELECT coalesce(json_agg(entry), '[]')::text
+        SELECT coalesce(json_agg(answer(entry)), '[]')::text
         FROM (
-            SELECT
-                history_id,
-                task_id,
-                action_type,
-                description,
-                to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp
+            SELECT task_history AS entry
             FROM task_history
             WHERE owner = %(owner)s::text
               AND task_id = %(task_id)s::uuid
@@ -278,6 +250,96 @@ SELECT
             ORDER BY version DESC
             LIMIT %(limit)s::bigint
             OFFSET CASE WHEN %(action_type)s::text IS NULL THEN 0 ELSE %(offset)s::bigint END
-        ) AS entry
+        ) AS page
     ) AS items
 FROM total;
+
+
+-- select_history(owner, task_id, action_type, actor, request_id, change_set, timestamp_from, timestamp_before,
+--     after_timestamp, after_task_id, limit, offset)
+-- A page of the entries that all of the filters select (null: any), after the entry with these sort keys (null: from
+-- the newest one on). The answer is (total, items, uncounted, has_more).
+--   asked   the key by which the entries are found, and the times between which they are
+--   below   the sort keys that those of the page are below
+--   keys    the page, and one entry more
+-- The totals know the number of all entries, and of those of an action; others are counted.
+WITH asked AS MATERIALIZED (
+    SELECT
+        selection_key(
+            %(task_id)s::uuid, %(action_type)s::text, %(actor)s::text, %(request_id)s::text, %(change_set)s::text
+        ) AS by,
+        coalesce(%(timestamp_from)s::timestamptz, '-infinity') AS starts,
+        coalesce(%(timestamp_before)s::timestamptz, 'infinity') AS ends,
+        -- Not known when the plan is made: so it goes by the indexes that have the order, also to count.
+        NULL::bigint AS no_limit
+),
+below AS MATERIALIZED (
+    SELECT
+        least(ends, %(after_timestamp)s::timestamptz) AS timestamp,
+        CASE
+            WHEN %(after_timestamp)s::timestamptz < ends THEN %(after_task_id)s::uuid
+            ELSE '00000000-0000-0000-0000-000000000000'
+        END AS task_id
+    FROM asked
+),
+counted AS MATERIALIZED (
+    SELECT
+        coalesce(upto, '1:1:') AS upto,
+        CASE
+            WHEN %(action_type)s::text IS NULL
+                THEN coalesce(created + updated + completed + incompleted + deleted + restored, 0)
+            WHEN %(action_type)s::text = 'CREATED' THEN coalesce(created, 0)
+            WHEN %(action_type)s::text = 'UPDATED' THEN coalesce(updated, 0)
+            WHEN %(action_type)s::text = 'COMPLETED' THEN coalesce(completed, 0)
+            WHEN %(action_type)s::text = 'INCOMPLETED' THEN coalesce(incompleted, 0)
+            WHEN %(action_type)s::text = 'DELETED' THEN coalesce(deleted, 0)
+            WHEN %(action_type)s::text = 'RESTORED' THEN coalesce(restored, 0)
+        END AS entries
+    FROM (
+        SELECT %(owner)s::text AS owner
+        FROM asked
+        WHERE by IN ('action', 'none')
+          AND starts = '-infinity'
+          AND ends = 'infinity'
+    ) AS known
+    LEFT JOIN history_totals ON history_totals.owner = known.owner
+),
+uncounted AS MATERIALIZED (
+    SELECT
+        count(*) AS entries,
+        count(*) FILTER (WHERE action_type = %(action_type)s::text OR %(action_type)s::text IS NULL) AS selected
+    FROM counted, unseen(%(owner)s::text, counted.upto)
+),
+keys AS MATERIALIZED (
+    SELECT entry.timestamp, entry.task_id, entry.version, row_number() OVER () AS place
+    FROM asked, below, selected_entries(
+        by, %(owner)s::text, %(task_id)s::uuid, %(action_type)s::text, %(actor)s::text, %(request_id)s::text,
+        %(change_set)s::text, starts, below.timestamp, below.task_id, %(limit)s::bigint + 1, %(offset)s::bigint
+    ) AS entry
+)
+SELECT
+    coalesce(
+        (SELECT counted.entries + uncounted.selected FROM counted, uncounted),
+        (
+            SELECT count(*)
+            FROM asked, selected_entries(
+                by, %(owner)s::text, %(task_id)s::uuid, %(action_type)s::text, %(actor)s::text, %(request_id)s::text,
+                %(change_set)s::text, starts, ends, '00000000-0000-0000-0000-000000000000', no_limit, 0
+            )
+        )
+    ) AS total,
+    (
+        SELECT coalesce(json_agg(answer(entry) ORDER BY keys.place), '[]')::text
+        FROM keys
+        CROSS JOIN LATERAL (
+            SELECT task_history AS entry
+            FROM task_history
+            WHERE owner = %(owner)s::text
+              AND task_id = keys.task_id
+              AND version = keys.version
+            OFFSET 0
+        ) AS found
+        WHERE keys.place <= %(limit)s::bigint
+    ) AS items,
+    (SELECT entries FROM uncounted) AS uncounted,
+    EXISTS (SELECT FROM keys WHERE place > %(limit)s::bigint) AS has_more;

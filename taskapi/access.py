@@ -1,6 +1,8 @@
 """Access for REST and MCP: checks of host names and bearer tokens (RFC 6750), and the text of a 401."""
 
 import hmac
+import re
+from dataclasses import dataclass
 
 from taskapi.addresses import host_name
 
@@ -9,6 +11,10 @@ UNAUTHORIZED = "Send a valid token in the header: Authorization: Bearer …"
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
 """The header of a 401."""
+
+
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""The name of a token."""
 
 
 class HostNames:
@@ -28,16 +34,32 @@ class HostNames:
         return name in self._names or name.endswith(self._suffixes)
 
 
+@dataclass(frozen=True)
+class Caller:
+    """Who sends a request: the name of its token, or None for a token without a name."""
+
+    name: str | None
+
+
 class Tokens:
-    """The tokens of API_TOKENS."""
+    """The tokens of API_TOKENS. What stands before the first colon is the token's name, unless it cannot be one; what
+    comes after it is the secret. Several secrets may have one name."""
 
     def __init__(self, tokens: tuple[str, ...]) -> None:
-        self._tokens = [token.encode() for token in tokens]
+        """`tokens`: each is `secret`, or `name:secret`."""
+        self._callers: list[tuple[bytes, Caller]] = []
+        for token in tokens:
+            name, colon, secret = token.partition(":")
+            if colon and secret and NAME.fullmatch(name):
+                # Also as a whole, since it was one secret once.
+                self._callers += [(secret.encode(), Caller(name)), (token.encode(), Caller(name))]
+            else:
+                self._callers.append((token.encode(), Caller(None)))
 
-    def accepts(self, authorization: str) -> bool:
-        """Whether an Authorization header has a valid token, in constant time."""
+    def caller(self, authorization: str) -> Caller | None:
+        """Who sends an Authorization header, in constant time; None if it has no valid token."""
         scheme, _, token = authorization.partition(" ")
         given = token.strip().encode("latin-1", "replace")
         # Compare with every token, so that the time does not reveal which one is close.
-        matches = [hmac.compare_digest(given, right) for right in self._tokens]
-        return scheme.lower() == "bearer" and any(matches)
+        matches = [caller for secret, caller in self._callers if hmac.compare_digest(given, secret)]
+        return matches[0] if matches and scheme.lower() == "bearer" else None

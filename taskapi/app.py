@@ -11,6 +11,7 @@ from taskapi.web.api import init_api
 from taskapi.web.application import Application
 from taskapi.web.cors import init_cors
 from taskapi.web.errors import init_errors
+from taskapi.web.followers import Followers
 from taskapi.web.metrics import init_metrics
 from taskapi.web.observation import Observation
 from taskapi.web.prefix import Prefix
@@ -25,8 +26,11 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
 
     database = Database(settings)  # sql/*.sql on a pool of connections: deadlines, retries, the driver's errors
-    app.extensions["taskapi"] = Repository(database)  # one method for each statement
-    app.extensions["taskapi.database"] = database  # for the worker, which drains it before it ends
+    repository = Repository(database)  # one method for each statement
+    followers = Followers(repository, settings)  # those who follow the changes, on one connection
+    app.extensions["taskapi"] = repository
+    app.extensions["taskapi.followers"] = followers  # the worker ends them, and
+    app.extensions["taskapi.database"] = database  # drains this, before it ends
 
     init_access(app, settings)  # host names and bearer tokens
     init_cors(app, settings)  # other origins' pages

@@ -15,8 +15,44 @@ class TaskNotFound(TaskapiError):
     sentence = "There is no such task."
 
 
+class CursorGone(TaskapiError):
+    sentence = (
+        "The cursor is of another database, or of a time that this database has lost, such as before a restore: read"
+        " the list anew, and go on from there."
+    )
+
+
 class IdempotencyKeyReused(TaskapiError):
     sentence = "Idempotency-Key: this key belongs to another request; send a new key with a new request."
+
+
+class VersionMismatch(TaskapiError):
+    sentence = "The task is at another version."
+
+    def __init__(self, message: str, version: int | None = None) -> None:
+        """`version`: which one the task is at; None where the error is about several tasks."""
+        super().__init__(message)
+        self.version = version
+
+
+class ChangeNotFound(TaskapiError):
+    sentence = "There is no such change."
+
+
+class DeletionChosen(TaskapiError):
+    sentence = "This version is the task's deletion; choose one before it."
+
+
+class TooManyTasks(TaskapiError):
+    sentence = "The chosen changes are of too many tasks."
+
+
+class UndoConflict(TaskapiError):
+    sentence = "Others have changed this since. Nothing was written."
+
+
+class MomentToCome(TaskapiError):
+    sentence = "as_of: must not be more than 60 seconds ahead of the database's clock"
 
 
 class DatabaseUnavailable(TaskapiError):
@@ -28,6 +64,12 @@ class DatabaseUnavailable(TaskapiError):
 
 class PoolBusy(DatabaseUnavailable):
     sentence = "Every database connection is busy. Nothing was written; try again."
+
+
+class TooManyFollowers(DatabaseUnavailable):
+    sentence = "As many streams and waits as this service allows at once are open. Try again, or ask without `wait`."
+
+    retry_after = 5
 
 
 class ConnectFailed(DatabaseUnavailable):
@@ -44,12 +86,29 @@ class RolledBack(DatabaseUnavailable):
     sentence = "The database refused this for now. Nothing was written; try again."
 
 
+class TimeUp(RolledBack):
+    sentence = "The database did not finish this in time. Nothing was written; try again."
+
+
+class SearchTooLong(TimeUp):
+    sentence = (
+        "There are too many tasks to look through in time. Narrow the search with is_completed, created_from and"
+        " created_before. Operators find in docs/operations.md what makes it faster."
+    )
+
+
 class Conflict(RolledBack):
     sentence = "Other requests kept changing the same data. Nothing was written; try again."
 
 
 class ReadOnly(DatabaseUnavailable):
     sentence = "The database takes no writes now. Nothing was written; try again."
+
+    retry_after = 2
+
+
+class NoCursors(DatabaseUnavailable):
+    sentence = "The database is a standby now, which does not know what is under way: it has no cursors. Try again."
 
     retry_after = 2
 

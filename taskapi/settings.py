@@ -42,6 +42,7 @@ class Settings:
     request_deadline: float = 30.0
     db_prepare: bool = True
     max_body_bytes: int = 1024 * 1024
+    max_streams: int = 400
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     trusted_hosts: tuple[str, ...] = ()
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
@@ -102,6 +103,7 @@ class Settings:
             request_deadline=env.seconds("REQUEST_DEADLINE", cls.request_deadline),
             db_prepare=env.flag("DB_PREPARE", cls.db_prepare),
             max_body_bytes=env.whole("MAX_BODY_BYTES", cls.max_body_bytes, 1),
+            max_streams=env.whole("MAX_STREAMS", cls.max_streams, 0, 10_000),
             cors_origins=env.listed("CORS_ORIGINS", cls.cors_origins, origin, EXACT_ORIGIN),
             trusted_hosts=env.listed("TRUSTED_HOSTS", cls.trusted_hosts, _trusted_host, HOST_NAME),
             api_tokens=env.listed("API_TOKENS", cls.api_tokens, str, "a token"),

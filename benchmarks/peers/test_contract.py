@@ -18,6 +18,7 @@ TASKS = "/api/v1/tasks"
 HISTORY = "/api/v1/history"
 TASK_FIELDS = {"id", "title", "description", "is_completed", "created_at", "updated_at", "completed_at"}
 ENTRY_FIELDS = {"history_id", "task_id", "action_type", "description", "timestamp"}
+"""What all of them tell. taskapi tells more: who made the change, and in which version."""
 # Pydantic leaves out a fraction that is nothing: one time in a million.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 
@@ -85,7 +86,7 @@ def test_create(client: httpx.Client) -> None:
     assert before <= datetime.fromisoformat(created["created_at"]) <= datetime.now(UTC)
     assert data_of(client.get(path(created))) == created
     (entry,) = entries_of(client, created)
-    assert set(entry) == ENTRY_FIELDS
+    assert set(entry) >= ENTRY_FIELDS
     assert UUID(entry["history_id"])
     assert entry["task_id"] == created["id"]
     assert entry["action_type"] == "CREATED"
@@ -282,7 +283,7 @@ def test_history_pages(client: httpx.Client, sql: Sql, task: dict[str, Any]) -> 
         row[0] for row in sql.rows("SELECT history_id::text FROM task_history ORDER BY timestamp DESC")
     ]
     for entry in whole:
-        assert set(entry) == ENTRY_FIELDS
+        assert set(entry) >= ENTRY_FIELDS
         assert TIME.fullmatch(entry["timestamp"])
     assert data_of(client.get(HISTORY, params={"offset": 3, "limit": 4}))["items"] == whole[3:7]
     assert data_of(client.get(HISTORY, params={"offset": 3, "page": 2, "limit": 4}))["items"] == whole[4:8]

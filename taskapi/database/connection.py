@@ -224,6 +224,10 @@ PLANNING = (
 """The SQL for plans that do not depend on when they are made. Otherwise a connection and its triggers would keep plans
 from when a table was small. Every statement has its indexes, so none needs to read a whole table (decision 13)."""
 
+OWN_PLAN = "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL enable_bitmapscan = on;"
+"""The SQL for a statement that takes far longer than a plan for its arguments does, such as a search in texts. The plan
+may use an index for texts, where an operator has made one: such an index is only read into a bitmap."""
+
 PROPERTIES_SQL = "current_setting('server_encoding'), current_setting('session_replication_role')"
 """The columns that misfit() checks."""
 

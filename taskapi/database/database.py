@@ -15,7 +15,7 @@ from psycopg2.errors import DuplicatePreparedStatement, FeatureNotSupported, Inv
 from sqlalchemy.pool import PoolProxiedConnection
 
 from taskapi.database import queries
-from taskapi.database.connection import Connection, connect, limits
+from taskapi.database.connection import OWN_PLAN, Connection, connect, limits
 from taskapi.database.database_url import libpq_url, without_password
 from taskapi.database.semaphore import FairSemaphore
 from taskapi.database.servers import DeadlinePassed
@@ -33,6 +33,7 @@ from taskapi.errors import (
     RolledBack,
     SchemaMismatch,
     StatementFailed,
+    TimeUp,
 )
 from taskapi.settings import Settings
 
@@ -93,14 +94,15 @@ class Database:
             threading.Thread(target=self._share, daemon=True).start()
 
     def run(
-        self, name: str, parameters: Mapping[str, Any], *, repeatable: bool, once: bool = False
+        self, name: str, parameters: Mapping[str, Any], *, repeatable: bool, once: bool = False, own_plan: bool = False
     ) -> tuple[Any, ...] | None:
         """Run the statement `name` as its own transaction. Return its first row, or None.
 
         `repeatable`: running the statement again does no harm (a read, or a write with an idempotency key). Then it
         runs again if the connection was lost before the answer came. If another transaction interfered, or the server
         takes no writes, nothing was written, and the statement always runs again. All runs together end by the
-        request's `deadline`, and within REQUEST_DEADLINE. With `once`, it never runs again.
+        request's `deadline`, and within REQUEST_DEADLINE. With `once`, it never runs again. With `own_plan`, Postgres
+        makes a plan for these arguments.
 
         Raises a subclass of DatabaseUnavailable: OutcomeUnknown if any of the runs may have written. Raises
         StatementFailed for a defect.
@@ -112,7 +114,7 @@ class Database:
         try:
             while True:
                 try:
-                    return self._run_once(name, parameters)
+                    return self._run_once(name, parameters, own_plan)
                 except OutcomeUnknown as error:
                     unknown = error
                     lost += 1
@@ -144,7 +146,7 @@ class Database:
         time."""
         return deadline.get() - 2 * self._grace - time.monotonic()
 
-    def _run_once(self, name: str, parameters: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    def _run_once(self, name: str, parameters: Mapping[str, Any], own_plan: bool) -> tuple[Any, ...] | None:
         if self._left() <= 0:
             raise NoTimeLeft
         pool, pooled = self._checkout()
@@ -152,7 +154,7 @@ class Database:
             connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
             keeps = True
             try:
-                row = self._send(name, parameters, connection)
+                row = self._send(name, parameters, connection, own_plan)
                 keeps = row is None or not any(type(value) is bytes and len(value) > LARGE for value in row)
                 return row
             except (OutcomeUnknown, SchemaMismatch):
@@ -183,7 +185,9 @@ class Database:
         log.warning("the database takes no writes: new connections from now on")
         pool.dispose()
 
-    def _send(self, name: str, parameters: Mapping[str, Any], connection: Connection) -> tuple[Any, ...] | None:
+    def _send(
+        self, name: str, parameters: Mapping[str, Any], connection: Connection, own_plan: bool
+    ) -> tuple[Any, ...] | None:
         seconds = min(self._settings.db_statement_timeout, self._left())
         if seconds <= 0:
             raise NoTimeLeft
@@ -191,11 +195,11 @@ class Database:
         cursor = connection.cursor()
         try:
             try:
-                cursor.execute(self._text(name, connection, seconds), parameters)
+                cursor.execute(self._text(name, connection, seconds, own_plan), parameters)
             except UNPREPARED:
                 # The server refused before anything ran: the connection's prepared statements are not what we expect.
                 connection.prepared.clear()
-                cursor.execute(self._text(name, connection, seconds), parameters)
+                cursor.execute(self._text(name, connection, seconds, own_plan), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
             # Without the cause, whose details quote the refused row.
@@ -205,7 +209,7 @@ class Database:
             raise Conflict
         return row
 
-    def _text(self, name: str, connection: Connection, seconds: float) -> str:
+    def _text(self, name: str, connection: Connection, seconds: float, own_plan: bool) -> str:
         """The message to send: on a connection, the first EXECUTE of a statement follows its PREPARE.
 
         Where less than the usual time is left, the statement carries a shorter limit: the server gives up before we do,
@@ -213,6 +217,8 @@ class Database:
         """
         statement = self._statements[name]
         limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
+        if own_plan:
+            limit += OWN_PLAN
         if connection.behind_pooler:
             return connection.before + limit + statement.text
         if not self._settings.db_prepare:
@@ -315,6 +321,10 @@ RACED = b"raced"
 CONFLICTS = {"40001", "40P01"}
 """serialization_failure, deadlock_detected."""
 
+MET = {"task_history_idempotency_key", "tasks_pkey", "task_history_pkey"}
+"""The unique keys at which two requests meet: with the same Idempotency-Key, or with the same deleted task to restore,
+which has no row to lock. The second one runs again, and finds what the first one has done."""
+
 READ_ONLY = "25006"
 """read_only_sql_transaction: a standby, or default_transaction_read_only."""
 
@@ -324,8 +334,11 @@ UNPREPARED = (InvalidSqlStatementName, FeatureNotSupported, DuplicatePreparedSta
 SCHEMA_CODES = {"42P01", "42703", "42883", "3F000", "42804"}
 """No such table, column, function, schema; a column of another type than a trigger remembers."""
 
-REFUSALS = ("55P03", "57014", "42501", "53", "58", "XX")
-"""A lock timeout; a statement timeout; a right that the role lacks; resources, disk and system errors."""
+TIME_UP = "57014"
+"""query_canceled: by the statement timeout, or by a person."""
+
+REFUSALS = ("55P03", "42501", "53", "58", "XX")
+"""A lock timeout; a right that the role lacks; resources, disk and system errors."""
 
 CUTS = ("57P", "08")
 """The server is shutting down, or the connection is lost."""
@@ -350,10 +363,10 @@ def _translate(error: Exception, connection: Connection, name: str) -> Exception
     if code in SCHEMA_CODES:
         log.error("%s: the database's schema is not this version's: %s", name, _reason(error))
         return SchemaMismatch()
-    if code.startswith(REFUSALS):
+    if code == TIME_UP or code.startswith(REFUSALS):
         log.warning("%s: the database refused: %s", name, _reason(error))
-        return RolledBack()
-    if code == "23505" and error.diag.constraint_name == "task_history_idempotency_key":  # type: ignore[attr-defined]
+        return TimeUp() if code == TIME_UP else RolledBack()
+    if code == "23505" and error.diag.constraint_name in MET:  # type: ignore[attr-defined]
         return Conflict()
     return StatementFailed(f"{name}: {code} {_reason(error)}")
 

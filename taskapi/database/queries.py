@@ -1,4 +1,4 @@
-"""Loads the statements of sql/. The header line `-- name(parameter, …)` names each one."""
+"""Loads the statements of sql/. The header `-- name(parameter, …)`, on one line or several, names each one."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from taskapi.places import ROOT
 
 SQL_FOLDER = ROOT / "sql"
 
-HEADER = re.compile(r"^-- (?P<name>[a-z_]+)\((?P<parameters>[a-z_, ]*)\)$", re.MULTILINE)
+HEADER = re.compile(r"^-- (?P<name>[a-z_]+)\((?P<parameters>[a-z_, ]*(?:,\n--[a-z_, ]+)*)\)$", re.MULTILINE)
 PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
@@ -52,7 +52,7 @@ def _statements(path: Path) -> Iterator[Statement]:
         text = source[header.end() : following.start() if following else None]
         # Comments are for people; the server need not read them for each call.
         text = re.sub(r"^\s*--.*\n", "", text, flags=re.MULTILINE).strip().removesuffix(";")
-        parameters = tuple(name.strip() for name in header["parameters"].split(",") if name.strip())
+        parameters = tuple(re.findall("[a-z_]+", header["parameters"]))
         if set(parameters) != set(PARAMETER.findall(text)):
             raise ValueError(f"{path.name}: the parameters in the header of {header['name']} are not its statement's")
         yield Statement(header["name"], parameters, text)

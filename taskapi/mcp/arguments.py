@@ -9,18 +9,25 @@ from uuid import UUID
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from taskapi import cursors
 from taskapi.mcp.leniency import Lenient
 from taskapi.schemas.fields import (
     ACTION_TYPES,
     DESCRIPTION_LENGTH,
     KEY_RULE,
+    LONGEST_ACTOR,
+    LONGEST_CHANGE_SET,
     LONGEST_KEY,
     MAX_PAGE_SIZE,
     TITLE_LENGTH,
     Identifier,
+    Many,
+    Moment,
     Text,
+    VersionNumber,
     WholeNumber,
     is_idempotency_key,
+    repeated,
 )
 from taskapi.schemas.history import HistoryQuerySchema
 
@@ -57,17 +64,6 @@ class Flag(fields.Boolean):
         if type(value) is not bool:
             raise self.make_error("invalid")
         return value
-
-
-class TaskId(Identifier):
-    """A task's id. JSON may bring any type."""
-
-    default_error_messages = PRESENT
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        if not isinstance(value, str):
-            raise self.make_error("invalid_uuid")
-        return super()._deserialize(value, attr, data, **options)
 
 
 class OperationId(fields.String):
@@ -129,13 +125,23 @@ class Cursor(fields.String):
         return base64.urlsafe_b64encode(key.encode()).decode()
 
 
-def _list(field: fields.Field[Any]) -> fields.List[Any]:
-    return fields.List(
-        field,
-        required=True,
-        validate=validate.Length(min=1, max=MAX_ITEMS, error="must have from {min} to {max} items"),
-        error_messages={**PRESENT, "invalid": "must be an array"},
-    )
+class Since(fields.String):
+    """A cursor of the changes."""
+
+    default_error_messages = {
+        **PRESENT,
+        "invalid": "must be the `since` of an answer as it stands; list_tasks gives a new one",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        try:
+            return cursors.Cursor.parse(value)
+        except (TypeError, ValueError):
+            raise self.make_error("invalid") from None
+
+
+def _list(field: fields.Field[Any]) -> Many:
+    return Many(field, most=MAX_ITEMS, required=True)
 
 
 def _limit() -> Count:
@@ -168,6 +174,12 @@ class ListTasks(Lenient):
 
     state = Choice(("open", "completed", "all"), load_default="all")
     text = Text(longest=200, blank=False, metadata={"description": "Found in title or description, any case."})
+    created_from = Moment()
+    created_before = Moment()
+    updated_from = Moment()
+    updated_before = Moment()
+    completed_from = Moment()
+    completed_before = Moment()
     limit = _limit()
     cursor = Cursor(metadata={"description": "next_cursor of the page before."})
 
@@ -175,20 +187,19 @@ class ListTasks(Lenient):
 class OneTask(Lenient):
     """One task."""
 
-    task_id = TaskId(required=True)
+    task_id = Identifier(required=True)
 
 
-class UpdateTask(Lenient):
-    """One task, and what to change.
+class TaskChange(Lenient):
+    """A task, and what to change of it.
 
     Null cannot stand for "no description" here, since many clients send it for what they leave out.
     """
 
-    task_id = TaskId(required=True)
+    task_id = Identifier(required=True)
     title = Text(longest=TITLE_LENGTH, blank=False)
     description = Text(longest=DESCRIPTION_LENGTH)
     clear_description = Flag(load_default=False, metadata={"description": "Remove it."})
-    operation_id = OperationId(metadata=OperationId.METADATA)
 
     @validates_schema(skip_on_field_errors=True)
     def _at_least_one(self, call: dict[str, Any], **_: Any) -> None:
@@ -202,10 +213,29 @@ class UpdateTask(Lenient):
         return {**call, "description": None} if call.pop("clear_description") else call
 
 
+class UpdateTasks(Lenient):
+    """Tasks, each once, and what to change of each."""
+
+    tasks = _list(fields.Nested(TaskChange, error_messages=PRESENT))
+    operation_id = OperationId(metadata=OperationId.METADATA)
+
+    @validates_schema(skip_on_field_errors=True)
+    def _each_once(self, call: dict[str, Any], **_: Any) -> None:
+        places = repeated(task["task_id"] for task in call["tasks"])
+        if places:
+            raise ValidationError({"tasks": {place: [f"is tasks[{before}] again"] for place, before in places.items()}})
+
+
+class UpdateTask(TaskChange):
+    """The call of before, for one task."""
+
+    operation_id = OperationId()
+
+
 class ManyTasks(Lenient):
     """Tasks by their ids. A repeated id counts once."""
 
-    task_ids = _list(TaskId())
+    task_ids = _list(Identifier())
     operation_id = OperationId(metadata=OperationId.METADATA)
 
     @post_load
@@ -218,11 +248,43 @@ class TaskHistory(Lenient, HistoryQuerySchema):
 
     page = Count(load_default=1, validate=validate.Range(min=1, error="must be 1 or more"))
     limit = _limit()
-    task_id = TaskId(metadata={"description": "A deleted task's, too."})
+    task_id = Identifier(metadata={"description": "A deleted task's, too."})
     action_type = Choice(ACTION_TYPES)
+    actor = Text(longest=LONGEST_ACTOR)
+    change_set = Text(longest=LONGEST_CHANGE_SET)
+    since = Since(metadata={"description": "Of an earlier answer: what changed since, oldest first."})
 
     class Meta(Lenient.Meta):
         exclude = ("offset",)
+
+    @validates_schema(skip_on_field_errors=True)
+    def _alone(self, call: dict[str, Any], **_: Any) -> None:
+        if "since" in call and (call["page"] != 1 or call.keys() - {"since", "limit", "page"}):
+            raise ValidationError("must stand alone, or with limit", "since")
+
+    @post_load
+    def _selection(self, call: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if "since" in call:
+            return {"since": call["since"], "limit": call["limit"]}
+        page = call.pop("page")
+        return {**call, "offset": (page - 1) * call["limit"]}
+
+
+class UndoChanges(Lenient):
+    """One change, or all of a change set."""
+
+    task_id = Identifier()
+    version = VersionNumber()
+    change_set = Text(longest=LONGEST_CHANGE_SET)
+    preview = Flag(load_default=False)
+    skip_conflicts = Flag(load_default=False)
+    operation_id = OperationId(metadata=OperationId.METADATA)
+
+    @validates_schema(skip_on_field_errors=True)
+    def _one_way(self, call: dict[str, Any], **_: Any) -> None:
+        ways = call.keys() & {"task_id", "version", "change_set"}
+        if ways not in ({"task_id", "version"}, {"change_set"}, set()):
+            raise ValidationError("must give task_id with version, or a change_set, or none of them")
 
 
 class Nothing(Lenient):

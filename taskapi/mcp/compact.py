@@ -13,11 +13,6 @@ ENTRIES = 8000
 PLAIN = frozenset(string.ascii_letters + " ")
 
 
-def excerpt(items: int) -> int:
-    """The most characters of a description that `line` can need, on a page of so many items."""
-    return DESCRIPTIONS // items + 1
-
-
 def line(task: Mapping[str, Any], items: int) -> dict[str, str]:
     """A task in short, on a page of so many items: no nulls, long texts cut, `completed` (a date) if it is complete."""
     short = {"id": task["id"], "title": cut(task["title"], TITLES // items)}
@@ -28,12 +23,26 @@ def line(task: Mapping[str, Any], items: int) -> dict[str, str]:
     return short
 
 
-def entry(item: Mapping[str, Any], items: int) -> dict[str, str]:
-    """A history entry in short, on a page of so many items: its time is to the second."""
-    short = {"action": item["action_type"], "what": cut(item["description"], ENTRIES // items)}
-    if "task_id" in item:
-        short["task_id"] = item["task_id"]
-    return {**short, "at": item["timestamp"][:19] + "Z"}
+def entry(item: Mapping[str, Any], items: int) -> dict[str, Any]:
+    """A history entry in short, on a page of so many items: its time is to the second, and `by` is who is known to
+    have made the change."""
+    short = {
+        "task_id": item["task_id"],
+        "version": item["version"],
+        "action": item["action_type"],
+        "what": cut(item["description"], ENTRIES // items),
+        "at": item["timestamp"][:19] + "Z",
+    }
+    return {**short, "by": item["actor"]} if item["actor"] else short
+
+
+def undone(change: Mapping[str, Any], items: int) -> dict[str, Any]:
+    """What an undo has changed, or would change, in short."""
+    return {
+        "task_id": change["task_id"],
+        "version": change["version"],
+        "what": cut(change["description"], ENTRIES // items),
+    }
 
 
 def cut(text: str, room: int) -> str:

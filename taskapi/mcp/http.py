@@ -13,11 +13,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.access import CHALLENGE, UNAUTHORIZED, HostNames, Tokens
+from taskapi.access import CHALLENGE, UNAUTHORIZED, Caller, HostNames, Tokens
 from taskapi.addresses import netloc
 from taskapi.errors import ConfigurationError
 from taskapi.mcp.connections import Connection
 from taskapi.mcp.headers import plain
+from taskapi.mcp.server import ORIGIN
+from taskapi.repository.base import Origin
+from taskapi.request_id import request_id_of
+from taskapi.schemas.fields import CHANGE_SET_RULE, is_change_set
 from taskapi.settings import Settings
 
 log = logging.getLogger("taskapi.mcp")
@@ -44,12 +48,20 @@ class AccessMiddleware:
         """Answer with a 401, 405, 408 or 503, or let the application answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif refusal := self._refusal(scope):
+            return
+        headers = Headers(scope=scope)
+        request_id = request_id_of(headers.get("X-Request-Id", ""))
+        send = _with_request_id(send, request_id)
+        caller = self._tokens.caller(headers.get("Authorization", "")) if self._tokens else Caller(None)
+        if caller is None:
+            await PlainTextResponse(UNAUTHORIZED, 401, CHALLENGE)(scope, receive, send)
+        elif refusal := self._refusal(scope, headers):
             await refusal(scope, receive, send)
         else:
+            origin = Origin(caller.name, request_id, headers.get("Change-Set"))
             self._serving += 1
             try:
-                await self._app(self._plain(scope), _in_time(receive, self._body_seconds), send)
+                await self._app({**self._plain(scope), ORIGIN: origin}, _in_time(receive, self._body_seconds), send)
             except BodyLate:
                 sentence = "The body did not arrive in time; send the request again."
                 await PlainTextResponse(sentence, 408, {"Connection": "close"})(scope, receive, send)
@@ -59,15 +71,28 @@ class AccessMiddleware:
     def _plain(self, scope: Scope) -> Scope:
         return plain(_with_one_path(scope), self._trusted)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        if self._tokens and not self._tokens.accepts(Headers(scope=scope).get("Authorization", "")):
-            return PlainTextResponse(UNAUTHORIZED, 401, CHALLENGE)
+    def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         if scope["method"] != "POST":
             # A GET would open a stream of events, and without sessions it would stay empty.
             return PlainTextResponse("Without sessions there is only POST.", 405, {"Allow": "POST"})
         if self._serving >= MAX_REQUESTS:
             return PlainTextResponse("Too many requests at once; send this one again.", 503, {"Retry-After": "1"})
+        change_sets = headers.getlist("Change-Set")
+        if len(change_sets) > 1 or not all(map(is_change_set, change_sets)):
+            return PlainTextResponse(f"Change-Set: must be {CHANGE_SET_RULE}, once.", 422)
         return None
+
+
+def _with_request_id(send: Send, request_id: str) -> Send:
+    """`send`, but the answer tells the request's id."""
+
+    async def send_with_request_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return send_with_request_id
 
 
 class BodyLate(Exception):
@@ -150,7 +175,7 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
         allow_methods=["POST"],
         # The protocol's headers change with its versions, and one may carry each argument of a tool.
         allow_headers=["*"],
-        expose_headers=["MCP-Protocol-Version", "WWW-Authenticate", "Retry-After"],
+        expose_headers=["MCP-Protocol-Version", "WWW-Authenticate", "Retry-After", "X-Request-Id"],
     )
     return app
 

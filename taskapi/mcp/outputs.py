@@ -6,7 +6,6 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from marshmallow import Schema
 
-from taskapi.schemas.fields import ACTION_TYPES
 from taskapi.schemas.stats import WeeklyStatsSchema
 from taskapi.schemas.tasks import TaskSchema
 
@@ -20,17 +19,17 @@ _plugin = MarshmallowPlugin(schema_name_resolver=_within)
 APISpec("tools", "1", "3.1.0", plugins=[_plugin])
 
 
-def json_schema(schema: Schema) -> dict[str, Any]:
-    """The JSON Schema of the object that a marshmallow schema describes, nested objects included."""
+def json_schema(schema: Schema, *, without: frozenset[str] = frozenset({"pattern", "format"})) -> dict[str, Any]:
+    """The JSON Schema of the object that a marshmallow schema describes, nested objects included, `without` these
+    keywords. Patterns and formats cost tokens, and the error messages say more."""
     assert _plugin.converter is not None
     described = _plugin.converter.schema2jsonschema(schema)  # type: ignore[no-untyped-call]
-    return {"type": "object", **_without_patterns(described)}
+    return {"type": "object", **_without(described, without)}
 
 
-def _without_patterns(value: Any) -> Any:
-    """Leave these out: they cost tokens, and the error messages say more."""
+def _without(value: Any, names: frozenset[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _without_patterns(part) for name, part in value.items() if name != "pattern"}
+        return {name: _without(part, names) for name, part in value.items() if name not in names}
     return value
 
 
@@ -46,10 +45,14 @@ def array(items: dict[str, Any]) -> dict[str, Any]:
 
 STRING = {"type": "string"}
 TRUE = {"type": "boolean", "const": True}
-ACTION = {"enum": list(ACTION_TYPES)}
 COUNT = {"type": "integer"}
 
-TASK = json_schema(TaskSchema())
-STATISTICS = json_schema(WeeklyStatsSchema())
+WORDS = frozenset({"description", "format"})
+"""What the names of an answer's fields say, too."""
+
+TASK = json_schema(TaskSchema(), without=WORDS)
+STATISTICS = json_schema(WeeklyStatsSchema(), without=WORDS)
 LINE = record({"id": STRING, "title": STRING}, {"about": STRING, "completed": STRING})
-ENTRY = record({"action": ACTION, "what": STRING, "at": STRING}, {"task_id": STRING})
+SHORT = {"type": "object"}
+"""An object whose fields are not spelled out: they cost tokens. Of a task, they are those of a LINE."""
+ENTRY = record({"action": STRING, "what": STRING, "at": STRING, "version": COUNT}, {"task_id": STRING, "by": STRING})

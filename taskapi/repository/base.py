@@ -2,7 +2,9 @@
 
 import hashlib
 import math
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,6 +20,7 @@ from taskapi.errors import (
     ReadOnly,
     RolledBack,
     TaskNotFound,
+    VersionMismatch,
 )
 
 UNCOUNTED = 100
@@ -35,20 +38,46 @@ class Statements(Protocol):
     """The repository's view of a database."""
 
     def run(
-        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
+        self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False, own_plan: bool = False
     ) -> tuple[Any, ...] | None:
         """See taskapi.database.database.Database.run."""
 
 
+VERSION = re.compile("[1-9][0-9]{0,8}")
+"""How a version is written: the same number has no second form."""
+
+MOST_NAMED = 5
+"""How many of the tags of an If-Match an error repeats."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who makes a change, in which request, and as part of which change set. Each is None if it is not known."""
+
+    actor: str | None = None
+    request_id: str | None = None
+    change_set: str | None = None
+
+
+NOBODY = Origin()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A task as JSON text, and the version that it has."""
+
+    task: bytes
+    version: int
+
+
 @dataclass(frozen=True)
 class Written:
-    """The answer to a write: the task as JSON text, and whether it repeats an earlier request's answer.
-
-    For a write on many tasks, `task` is an array of the tasks that changed, in the order of the request.
-    """
+    """The answer to a write: the task as JSON text, its version after the change (of a deleted task, that of its
+    DELETED entry), and whether this repeats an earlier request's answer."""
 
     task: bytes
     replayed: bool
+    version: int | None = None
 
 
 class Base:
@@ -75,29 +104,38 @@ class Base:
             finally:
                 self._fold_again = time.monotonic() + pause
 
-    def _read(self, name: str, *, once: bool = False, **parameters: Any) -> tuple[Any, ...]:
+    def _read(self, name: str, *, once: bool = False, own_plan: bool = False, **parameters: Any) -> tuple[Any, ...]:
         try:
-            row = self._database.run(name, {"owner": OWNER, **parameters}, repeatable=True, once=once)
+            arguments = {"owner": OWNER, **parameters}
+            row = self._database.run(name, arguments, repeatable=True, once=once, own_plan=own_plan)
         except OutcomeUnknown as error:
             raise AnswerLost from error
         if row is None:
             raise TaskNotFound
         return row
 
-    def _write(self, name: str, operation: str, asked: dict[str, Any], key: str | None, **parameters: Any) -> Written:
+    def _write(
+        self, name: str, operation: str, asked: dict[str, Any], *, key: str | None, origin: Origin, **parameters: Any
+    ) -> tuple[str, tuple[Any, ...]]:
         """Run the statement `name`. The key stands for the `operation` and what was `asked`; `parameters` are those
-        that the statement needs besides."""
-        digest = digest_of(operation, asked) if key is not None else None
-        arguments = {"owner": OWNER, **asked, **parameters, "idempotency_key": key, "request_digest": digest}
+        that the statement needs besides. Return the outcome, and the rest of the row."""
+        arguments = {
+            "owner": OWNER,
+            **asked,
+            **parameters,
+            "actor": origin.actor,
+            "request_id": origin.request_id,
+            "change_set": origin.change_set,
+            "idempotency_key": key,
+            "request_digest": digest_of(operation, asked) if key is not None else None,
+        }
         row = self._database.run(name, arguments, repeatable=key is not None)
         if row is None:
             raise TaskNotFound
-        outcome, task = row[0].decode(), row[1]
+        outcome = row[0].decode()
         if outcome == "key_reused":
             raise IdempotencyKeyReused
-        if outcome == "missing":
-            raise TaskNotFound(f"There is no such task: {', '.join(orjson.loads(task))}.")
-        return Written(task, replayed=outcome == "replayed")
+        return outcome, row[1:]
 
 
 def json_text(value: object) -> str:
@@ -107,6 +145,22 @@ def json_text(value: object) -> str:
 def array(ids: list[UUID]) -> str:
     """The ids as a Postgres array literal: psycopg2 would make an array of text."""
     return f"{{{','.join(map(str, ids))}}}"
+
+
+def versions(tags: Sequence[str] | None) -> str | None:
+    """The versions among the tags of an If-Match as a Postgres array literal; None for none given."""
+    return None if tags is None else f"{{{','.join(filter(VERSION.fullmatch, tags))}}}"
+
+
+def mismatch(version: int, tags: Sequence[str], changes: bytes | None) -> VersionMismatch:
+    """The error for a task at this version, which is none of the tags'. `changes`: what changed since, if known."""
+    wanted = " or ".join(tag if VERSION.fullmatch(tag) else f'"{tag}"' for tag in tags[:MOST_NAMED])
+    return VersionMismatch(mismatch_text(version, wanted, changes.decode() if changes else None), version)
+
+
+def mismatch_text(version: int, wanted: object, changes: str | None) -> str:
+    """The sentence of that error."""
+    return f"The task is at version {version}, not {wanted}{f': {changes}' if changes else ''}."
 
 
 def digest_of(operation: str, asked: dict[str, Any]) -> bytes:

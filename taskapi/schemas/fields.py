@@ -1,15 +1,23 @@
 """The fields that requests and answers are made of, and the rules for their values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, ClassVar
+from uuid import UUID
+from zoneinfo import ZoneInfo
 
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, fields, validate
 
-ACTION_TYPES = ("CREATED", "UPDATED", "DELETED", "COMPLETED", "INCOMPLETED")
-POPUPS = ("TASK_CREATED", "TASK_UPDATED", "TASK_COMPLETED", "TASK_INCOMPLETE", "TASK_DELETED")
+from taskapi.days import zones
+
+ACTION_TYPES = ("CREATED", "UPDATED", "DELETED", "COMPLETED", "INCOMPLETED", "RESTORED")
+POPUPS = ("TASK_CREATED", "TASK_UPDATED", "TASK_COMPLETED", "TASK_INCOMPLETE", "TASK_DELETED", "TASK_RESTORED")
+
+FIRST_DAYS = ("monday", "sunday")
 
 CODES: dict[str, tuple[tuple[str, ...], str]] = {
+    "FirstDay": (FIRST_DAYS, "The day that a week begins with."),
     "ActionType": (ACTION_TYPES, "What a change did to its task."),
     "Popup": (POPUPS, "Which SweetAlert2 dialog to show after a write."),
 }
@@ -19,6 +27,11 @@ TITLE_LENGTH = 255
 DESCRIPTION_LENGTH = 5000
 PAGE_SIZE = 10
 MAX_PAGE_SIZE = 100
+MAX_LIST = 1000
+LONGEST_SEARCH = 200
+LONGEST_ACTOR, LONGEST_REQUEST_ID = 255, 128
+MAX_ELEMENTS = 1000
+"""The most tasks that one request may write."""
 
 STORABLE = r"^[^\u0000]*$"
 BLANK = (
@@ -42,6 +55,9 @@ UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 LONGEST_KEY = 255
 KEY_RULE = f"1 to {LONGEST_KEY} printable ASCII characters"
 
+LONGEST_CHANGE_SET = 100
+CHANGE_SET_RULE = f"1 to {LONGEST_CHANGE_SET} printable ASCII characters"
+
 TOO_LONG = "must have at most {longest} characters"
 UNKNOWN = "is not known here"
 """The message for an unknown field, parameter or argument."""
@@ -56,6 +72,11 @@ MAX_ERRORS = 10
 def is_idempotency_key(value: str) -> bool:
     """Whether the value is a valid Idempotency-Key (KEY_RULE)."""
     return 1 <= len(value) <= LONGEST_KEY and value.isascii() and value.isprintable()
+
+
+def is_change_set(value: str) -> bool:
+    """Whether the value is a valid Change-Set (CHANGE_SET_RULE)."""
+    return 1 <= len(value) <= LONGEST_CHANGE_SET and value.isascii() and value.isprintable()
 
 
 class Text(fields.String):
@@ -90,6 +111,9 @@ class Text(fields.String):
         return value
 
 
+NOT_EMPTY = validate.Length(min=1, error="must not be empty")
+
+
 class WholeNumber(fields.Integer):
     """A query parameter of ASCII digits with an optional minus: no spaces, fractions, or digits of other scripts."""
 
@@ -101,20 +125,165 @@ class WholeNumber(fields.Integer):
         return int(value)
 
 
+MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,6})?((?<=\.[0-9]{6})[0-9]{1,99})?"
+    r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+"""A time of RFC 3339, section 5.6: to the second, up to microseconds, what is finer, and the offset."""
+
+RESOLUTION = timedelta(microseconds=1)
+"""Of the times in Postgres."""
+
+
+class Moment(fields.DateTime):
+    """A time of RFC 3339 with its offset from UTC. It becomes a datetime in UTC, which Postgres can hold.
+
+    Of what is finer than a microsecond, nothing is lost at the start or the end of a range: it is rounded up. With
+    `floor`, it is rounded down.
+    """
+
+    default_error_messages = {
+        "required": "is required",
+        "null": "must not be null",
+        "invalid": "must be a time with its offset, such as 2026-11-25T07:30:11.000001Z (in a URL, + is %2B)",
+    }
+
+    def __init__(self, *, floor: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.floor = floor
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        found = MOMENT.fullmatch(value) if isinstance(value, str) else None
+        if found:
+            seconds, fraction, finer, offset = found.groups(default="")
+            try:
+                moment = datetime.fromisoformat(f"{seconds}{fraction}{offset}".upper()).astimezone(UTC)
+                return moment + RESOLUTION if finer.strip("0") and not self.floor else moment
+            except (ValueError, OverflowError):
+                pass  # no such day, or out of range in UTC
+        raise self.make_error("invalid")
+
+
+class Day(fields.Date):
+    """A date of the calendar."""
+
+    default_error_messages = {"required": "is required", "invalid": "must be a date such as 2026-11-25"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            try:
+                return date.fromisoformat(value)
+            except ValueError:
+                pass  # no such day
+        raise self.make_error("invalid")
+
+
+class Zone(fields.String):
+    """The name of a time zone. It becomes the zone."""
+
+    default_error_messages = {"unknown": "must be the name of a time zone, such as Europe/Berlin"}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # For the documentation only.
+        self.metadata = {"minLength": 1, **self.metadata}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
+        if value not in zones():
+            raise self.make_error("unknown")
+        zone: tzinfo = ZoneInfo(value)
+        return zone
+
+
+class Truth(fields.Boolean):
+    """A query parameter that is true or false, in these words."""
+
+    default_error_messages = {"invalid": "must be true or false"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> bool:
+        if value not in ("true", "false"):
+            raise self.make_error("invalid")
+        return bool(value == "true")
+
+
 class Identifier(fields.UUID):
     """A UUID in its 8-4-4-4-12 form: uuid.UUID() would also accept braces and missing hyphens."""
 
-    default_error_messages = {"invalid_uuid": "must be a UUID such as 3b241101-e2bb-4255-8caf-4136c566a962"}
+    default_error_messages = {
+        "required": "is required",
+        "null": "must not be null",
+        "invalid_uuid": "must be a UUID such as 3b241101-e2bb-4255-8caf-4136c566a962",
+    }
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> Any:
-        if not self.matches(value):
+        if not isinstance(value, str) or not self.matches(value):
             raise self.make_error("invalid_uuid")
         return super()._deserialize(value, attr, data, **options)
 
     @staticmethod
-    def matches(value: str) -> bool:
-        """Whether the value is a UUID in that form."""
-        return UUID_PATTERN.fullmatch(value) is not None
+    def matches(value: Any) -> bool:
+        """Whether the value is a string in that form."""
+        return isinstance(value, str) and UUID_PATTERN.fullmatch(value) is not None
+
+
+class VersionNumber(fields.Integer):
+    """A task's version, as a JSON integer that Postgres can hold. To JSON Schema, 7.0 is the same integer as 7."""
+
+    LARGEST = 2**31 - 1
+
+    default_error_messages = {
+        "required": "is required",
+        "null": "must not be null",
+        "invalid": f"must be a whole number from 1 to {LARGEST}",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.metadata = {"minimum": 1, "maximum": self.LARGEST, **self.metadata}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> int:
+        if type(value) not in (int, float) or not 1 <= value <= self.LARGEST or value != int(value):
+            raise self.make_error("invalid")
+        return int(value)
+
+
+class Many(fields.List[Any]):
+    """An array of 1 to `most` items. They are counted before they are read: a body has room for half a million."""
+
+    default_error_messages = {
+        "required": "is required",
+        "null": "must not be null",
+        "invalid": "must be an array",
+        "length": "must have from 1 to {most} items",
+    }
+
+    def __init__(self, item: fields.Field[Any], *, most: int, **options: Any) -> None:
+        super().__init__(item, **options)
+        self.most = most
+        self.metadata = {"minItems": 1, "maxItems": most, **self.metadata}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> list[Any]:
+        if isinstance(value, list) and not 1 <= len(value) <= self.most:
+            raise self.make_error("length", most=self.most)
+        return super()._deserialize(value, attr, data, **options)
+
+
+def repeated(ids: Iterable[UUID]) -> dict[int, int]:
+    """The place of each id that has come before, and the place where that was."""
+    first: dict[UUID, int] = {}
+    places = ((place, first.setdefault(each, place)) for place, each in enumerate(ids))
+    return {place: before for place, before in places if before != place}
+
+
+class Flag(fields.Boolean):
+    """A JSON boolean: no number and no string."""
+
+    default_error_messages = {"null": "must not be null", "invalid": "must be true or false"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **options: Any) -> bool:
+        if type(value) is not bool:
+            raise self.make_error("invalid")
+        return value
 
 
 class Code(fields.String):
@@ -133,6 +302,10 @@ class Strict(Schema):
         unknown = RAISE
 
     error_messages = {"unknown": UNKNOWN, "type": "must be a JSON object"}
+
+
+class OptionalBody(Strict):
+    """A JSON object that may be left out: no body counts as `{}`."""
 
 
 class Query(Strict):

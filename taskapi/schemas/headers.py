@@ -2,11 +2,14 @@
 
 from marshmallow import fields
 
-from taskapi.schemas.fields import LONGEST_KEY, Strict
+from taskapi.schemas.fields import LONGEST_CHANGE_SET, LONGEST_KEY, Strict
+
+TAGS = r'^(\*|(W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)$'
+"""How the tags of a condition are written. What RFC 9110 allows besides is accepted, too."""
 
 
-class IdempotencyKeySchema(Strict):
-    """The header that makes a repeated write safe."""
+class WriteHeadersSchema(Strict):
+    """The headers of every write."""
 
     idempotency_key = fields.String(
         data_key="Idempotency-Key",
@@ -17,5 +20,41 @@ class IdempotencyKeySchema(Strict):
             "minLength": 1,
             "maxLength": LONGEST_KEY,
             "pattern": "^[ -~]*$",
+        },
+    )
+    change_set = fields.String(
+        data_key="Change-Set",
+        metadata={
+            "description": "What the change is part of, such as the run of an agent. Each history entry keeps it, and"
+            " all of it can be undone at once.",
+            "minLength": 1,
+            "maxLength": LONGEST_CHANGE_SET,
+            "pattern": "^[ -~]*$",
+        },
+    )
+
+
+class IfMatchSchema(Strict):
+    """The condition of a write on one task."""
+
+    if_match = fields.String(
+        data_key="If-Match",
+        metadata={
+            "description": "Write only if the task is at one of these versions, else 412; `*` is any.",
+            "pattern": TAGS,
+            "example": '"7"',
+        },
+    )
+
+
+class IfNoneMatchSchema(Strict):
+    """The condition of a read."""
+
+    if_none_match = fields.String(
+        data_key="If-None-Match",
+        metadata={
+            "description": "304 if the answer would have one of these tags; `*` is any.",
+            "pattern": TAGS,
+            "example": '"7"',
         },
     )

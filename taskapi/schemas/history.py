@@ -2,10 +2,25 @@
 
 from typing import Any
 
-from marshmallow import fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate
 
+from taskapi.keyset import place_of
 from taskapi.schemas.answers import Answer, Success, moment
-from taskapi.schemas.fields import ACTION_TYPES, MAX_PAGE_SIZE, PAGE_SIZE, Code, Identifier, Query, WholeNumber
+from taskapi.schemas.fields import (
+    ACTION_TYPES,
+    LONGEST_ACTOR,
+    LONGEST_CHANGE_SET,
+    LONGEST_REQUEST_ID,
+    MAX_PAGE_SIZE,
+    NOT_EMPTY,
+    PAGE_SIZE,
+    Code,
+    Identifier,
+    Moment,
+    Query,
+    Text,
+    WholeNumber,
+)
 
 
 class HistoryQuerySchema(Query):
@@ -33,17 +48,38 @@ class HistoryQuerySchema(Query):
         metadata={"description": "Only entries of this action."},
     )
 
+
+def _text(longest: int, description: str) -> Text:
+    return Text(longest=longest, validate=NOT_EMPTY, metadata={"description": description})
+
+
+class HistorySelectionSchema(HistoryQuerySchema):
+    """Which page of which entries, also by who made the change and when, and after another page."""
+
+    actor = _text(LONGEST_ACTOR, "Only changes made by this one: the name of a token.")
+    request_id = _text(LONGEST_REQUEST_ID, "Only changes made by the request with this `X-Request-Id`.")
+    change_set = _text(LONGEST_CHANGE_SET, "Only changes made as part of this `Change-Set`.")
+    timestamp_from = Moment(data_key="from", metadata={"description": "Only changes at this time or later."})
+    timestamp_before = Moment(data_key="before", metadata={"description": "Only changes before this time."})
+    cursor = fields.String(
+        metadata={"description": "Continues after another page: from its `Link` with `rel=next`. Not with `page`."}
+    )
+
     @post_load
     def _selection(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The repository's arguments. If both `page` and `offset` are given, `page` wins."""
-        limit = query["limit"]
-        page = query.get("page")
-        return {
-            "task_id": query.get("task_id"),
-            "action_type": query.get("action_type"),
-            "limit": limit,
-            "offset": query.get("offset", 0) if page is None else (page - 1) * limit,
-        }
+        """The filters, the limit, the offset, and the place where the page begins (None: at the offset)."""
+        filters = {name: value for name, value in query.items() if name not in ("page", "limit", "offset", "cursor")}
+        limit, offset, place = query["limit"], query.get("offset", 0), None
+        if "cursor" in query:
+            if given := [name for name in ("page", "offset") if name in query]:
+                raise ValidationError({name: ["must not be given with a cursor"] for name in given})
+            try:
+                place = place_of(query["cursor"], filters, states=False)
+            except ValueError as error:
+                raise ValidationError(str(error), "cursor") from None
+        elif "page" in query:
+            offset = (query["page"] - 1) * limit
+        return {"filters": filters, "limit": limit, "offset": offset, "place": place}
 
 
 class HistoryEntrySchema(Answer):
@@ -54,6 +90,19 @@ class HistoryEntrySchema(Answer):
     action_type = Code("ActionType", required=True)
     description = fields.String(required=True, metadata={"description": "What changed, for people."})
     timestamp = moment("The task's `updated_at` after the change.")
+    task_title = fields.String(
+        required=True, metadata={"description": "The title after the change; of a deleted task, its last."}
+    )
+    version = fields.Integer(required=True, metadata={"description": "The task's version after the change."})
+    actor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Who changed it: the name of a token; null: unknown."}
+    )
+    request_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "The `X-Request-Id` of the request."}
+    )
+    change_set = fields.String(
+        required=True, allow_none=True, metadata={"description": "The `Change-Set` of the request."}
+    )
 
 
 class PaginationSchema(Answer):
@@ -61,10 +110,10 @@ class PaginationSchema(Answer):
 
     total_count = fields.Integer(required=True)
     total_pages = fields.Integer(required=True)
-    current_page = fields.Integer(required=True)
+    current_page = fields.Integer(required=True, allow_none=True, metadata={"description": "Null after a cursor."})
     page_size = fields.Integer(required=True)
     has_next = fields.Boolean(required=True)
-    has_prev = fields.Boolean(required=True)
+    has_prev = fields.Boolean(required=True, allow_none=True, metadata={"description": "Null after a cursor."})
 
 
 class HistoryPageSchema(Answer):

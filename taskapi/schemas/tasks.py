@@ -2,10 +2,24 @@
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from taskapi.keyset import place_of
 from taskapi.schemas.answers import Answer, Success, always, moment, popup_of
-from taskapi.schemas.fields import DESCRIPTION_LENGTH, MUST_SHOW, TITLE_LENGTH, Strict, Text
+from taskapi.schemas.fields import (
+    DESCRIPTION_LENGTH,
+    LONGEST_SEARCH,
+    MAX_LIST,
+    MUST_SHOW,
+    NOT_EMPTY,
+    TITLE_LENGTH,
+    Moment,
+    Query,
+    Strict,
+    Text,
+    Truth,
+    WholeNumber,
+)
 
 
 class TaskCreateSchema(Strict):
@@ -28,8 +42,66 @@ class TaskUpdateSchema(Strict):
 
     @validates_schema(skip_on_field_errors=True)
     def _at_least_one(self, changes: dict[str, Any], **_: Any) -> None:
-        if not changes:
+        # An element of a write on many tasks also says which task it is about.
+        if not changes.keys() - {"id", "version"}:
             raise ValidationError("must give a title, a description or both")
+
+
+def _moment(description: str, *, floor: bool = False) -> Moment:
+    return Moment(floor=floor, metadata={"description": description})
+
+
+TRAVEL = {"as_of", "is_completed", "limit", "cursor"}
+"""The parameters of a list as of a moment."""
+
+
+class TaskListQuerySchema(Query):
+    """Which tasks, and which page of them."""
+
+    is_completed = Truth(metadata={"description": "Only tasks of this state."})
+    text = Text(
+        longest=LONGEST_SEARCH,
+        validate=NOT_EMPTY,
+        metadata={"description": "Only tasks with this somewhere in title or description, whatever its case."},
+    )
+    created_from = _moment("Only tasks created at this time or later.")
+    created_before = _moment("Only tasks created before this time.")
+    updated_from = _moment("Only tasks last changed at this time or later.")
+    updated_before = _moment("Only tasks last changed before this time.")
+    completed_from = _moment("Only tasks completed at this time or later.")
+    completed_before = _moment("Only tasks completed before this time.")
+    limit = WholeNumber(
+        validate=validate.Range(min=1, max=MAX_LIST, error="must be from {min} to {max}"),
+        metadata={"description": "The most tasks of the answer; by default, all.", "example": 100},
+    )
+    cursor = fields.String(metadata={"description": "Continues after another page: from its `Link` with `rel=next`."})
+    count = Truth(metadata={"description": "`true`: `X-Total-Count` tells how many tasks match on all pages."})
+    as_of = _moment(
+        "The tasks of this time, as they were then, changes at that time included. Needs `limit`; goes with"
+        " `is_completed` and `cursor`.",
+        floor=True,
+    )
+
+    @validates_schema(skip_on_field_errors=True)
+    def _travels(self, query: dict[str, Any], **_: Any) -> None:
+        if "as_of" not in query:
+            return
+        if stay := [name for name in query if name not in TRAVEL]:
+            raise ValidationError({name: ["must not be given with as_of"] for name in stay})
+        if "limit" not in query:
+            raise ValidationError("is required with as_of", "limit")
+
+    @post_load
+    def _selection(self, query: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """What was asked, the filters alone, and the place where the page begins (None: at the start)."""
+        filters = {name: value for name, value in query.items() if name not in ("limit", "cursor", "count")}
+        place = None
+        if "cursor" in query:
+            try:
+                place = place_of(query["cursor"], filters, states=True)
+            except ValueError as error:
+                raise ValidationError(str(error), "cursor") from None
+        return {"query": query, "filters": filters, "place": place}
 
 
 class TaskSchema(Answer):
@@ -51,7 +123,7 @@ class TaskAnswerSchema(Success):
 
 
 class TaskListAnswerSchema(Success):
-    """Every task."""
+    """Tasks."""
 
     data = fields.List(fields.Nested(TaskSchema), required=True)
 

@@ -81,11 +81,17 @@ CONSTANTS = {
 }
 """Headers of nearly every answer, which gunicorn need not check each time."""
 
+EVENTS = ("Content-Type", "text/event-stream")
+
 
 class Response(gunicorn.http.wsgi.Response):
     """Sends an answer's head together with the start of its body: one packet, and one wake-up of the client."""
 
     req: Any
+    sock: Any
+
+    worker_ends = False
+    """Whether the worker is ending: a connection whose answer begins now ends with it."""
 
     headers_sent: bool
     _head = b""
@@ -107,10 +113,16 @@ class Response(gunicorn.http.wsgi.Response):
                 self.response_length = int(header[1])
                 self.headers.append(header)
             else:
+                if header == EVENTS:
+                    # It lasts as long as its client stays, who then comes back to a worker that goes on.
+                    self.sock.answer_time = math.inf
+                    self.force_close()
                 super().process_headers([header])
 
     def default_headers(self) -> list[str]:
         """The lines of the head that are gunicorn's own."""
+        if Response.worker_ends:
+            self.force_close()
         version = "HTTP/{}.{}".format(*self.req.version)
         connection = "close" if self.should_close() else "keep-alive"
         coding = ["Transfer-Encoding: chunked\r\n"] if self.chunked else []
@@ -189,9 +201,14 @@ class Worker(GeventWorker):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """On TERM: finish what has begun, and free the database connections for the worker that follows."""
         super().handle_exit(sig, frame)
+        Response.worker_ends = True
         # TERM may come while the application is still loading: then there is nothing to free.
         if self.wsgi is not None:
-            gevent.spawn(self.wsgi.extensions["taskapi.database"].drain)
+            gevent.spawn(self._drain)
+
+    def _drain(self) -> None:
+        self.wsgi.extensions["taskapi.followers"].end()
+        self.wsgi.extensions["taskapi.database"].drain()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         """On INT or QUIT: end at once. Clients see their connections end; what Postgres has begun it may still do."""

@@ -9,6 +9,9 @@ from taskapi.web.envelope import failure
 PROBES = ("/api/v1/health", "/api/v1/health/ready")
 """The paths for monitors, which have no token. Many of them send an IP address as Host."""
 
+ACTOR = "taskapi.actor"
+"""Key in the WSGI environment: the name of the request's token. Missing if the service asks for none."""
+
 
 def init_access(app: Flask, settings: Settings) -> None:
     """Check the host name and the token of each request, if the settings name any."""
@@ -23,9 +26,11 @@ def init_access(app: Flask, settings: Settings) -> None:
         # A browser's preflight never carries a token, and its answer reveals nothing secret.
         if not needs_token(request.path) or request.method == "OPTIONS":
             return None
-        if tokens.accepts(request.headers.get("Authorization", "")):
-            return None
-        return failure(401, UNAUTHORIZED, CHALLENGE)
+        caller = tokens.caller(request.headers.get("Authorization", ""))
+        if caller is None:
+            return failure(401, UNAUTHORIZED, CHALLENGE)
+        request.environ[ACTOR] = caller.name
+        return None
 
     if settings.trusted_hosts:
         app.before_request(check_host)

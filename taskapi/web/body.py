@@ -51,7 +51,7 @@ def receive() -> None:
 
 def takes_json(view: Callable[..., Any]) -> bool:
     """Whether the view reads its body, which must be JSON then: blueprint.arguments() marks such views."""
-    return getattr(view, "_takes_json", False)
+    return getattr(view, "_takes_json", None) is not None
 
 
 def _check_type() -> None:

@@ -1,28 +1,64 @@
-"""Conditional requests (RFC 9110, section 13). No answer has an ETag yet, so no tag can match."""
+"""Versions of answers and the conditions of requests: ETag, If-Match and If-None-Match (RFC 9110, section 13)."""
 
-from uuid import UUID
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from flask import request
-from werkzeug.exceptions import PreconditionFailed
+from werkzeug.exceptions import UnprocessableEntity
 
-from taskapi.repository import Repository
+TAG = r'(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"'
+TAGS = re.compile(rf"[ \t]*(?:,[ \t]*)*{TAG}(?:[ \t]*,(?:[ \t]*{TAG})?)*[ \t]*")
+ONE_TAG = re.compile(TAG)
+"""An entity tag (RFC 9110, section 8.8.3), and a list of them, which may have empty elements (section 5.6.1). A weak
+tag counts like a strong one: proxies that compress make tags weak."""
 
-SENTENCE = "{}: tasks have no version tags, so that this cannot be met; send the request without the header."
+TAG_RULE = 'must be * or a list of tags such as "7"'
+NOT_HERE = "If-Match: is only for the PUT, PATCH, DELETE, undo and restore of one task"
+
+REVALIDATED = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Origin"}
+"""A browser may keep the answer for its user, but asks each time whether it is still good."""
 
 
-def check(repository: Repository, task_id: UUID | None) -> None:
-    """Return where the request may go on, which is about the task, or without one about the list of all.
+def tagged(tag: int | str) -> dict[str, str]:
+    """The header that names the version of an answer."""
+    return {"ETag": f'"{tag}"'}
 
-    Raises PreconditionFailed for an `If-Match` other than `*`, and on a write for `If-None-Match: *`; but TaskNotFound
-    where there is no such task: conditions only count for what would succeed without them (section 13.2.1).
+
+def expected_tags() -> tuple[str, ...] | None:
+    """The tags of If-Match, of which the task's version must be one; None where any version will do.
+
+    Raises UnprocessableEntity if the header is malformed.
     """
-    environ = request.environ
-    if environ.get("HTTP_IF_MATCH", "*") != "*":
-        header = "If-Match"
-    elif environ.get("HTTP_IF_NONE_MATCH") == "*" and environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        header = "If-None-Match"
-    else:
-        return
-    if task_id:
-        repository.get_task(task_id=task_id)
-    raise PreconditionFailed(SENTENCE.format(header))
+    value: str | None = request.environ.get("HTTP_IF_MATCH")
+    return None if value is None else _tags("If-Match", value)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The versions that the client has: the tags of If-None-Match, or None for `*`, which names every version."""
+
+    tags: tuple[str, ...] | None
+
+    def __contains__(self, tag: object) -> bool:
+        return self.tags is None or str(tag) in self.tags
+
+
+def known_versions() -> Known:
+    """What If-None-Match names; nothing without it. Raises UnprocessableEntity if the header is malformed."""
+    value: str | None = request.environ.get("HTTP_IF_NONE_MATCH")
+    return Known(() if value is None else _tags("If-None-Match", value))
+
+
+def refuse_if_match(environ: Mapping[str, object]) -> None:
+    """Raise UnprocessableEntity if the request has an If-Match, which its path does not take."""
+    if "HTTP_IF_MATCH" in environ:
+        raise UnprocessableEntity(NOT_HERE)
+
+
+def _tags(header: str, value: str) -> tuple[str, ...] | None:
+    if value.strip() == "*":
+        return None
+    if not TAGS.fullmatch(value):
+        raise UnprocessableEntity(f"{header}: {TAG_RULE}")
+    return tuple(ONE_TAG.findall(value))

@@ -16,7 +16,6 @@ ALLOWED = parse_set_header(
 EVERY_ANSWER = [
     ("Access-Control-Allow-Credentials", "true"),
     ("Access-Control-Expose-Headers", EXPOSED),
-    ("Vary", "Origin"),
 ]
 
 PREFLIGHT = [
@@ -35,6 +34,7 @@ def init_cors(app: Flask, settings: Settings) -> None:
         if origin in settings.cors_origins:
             response.headers.add("Access-Control-Allow-Origin", origin)
             response.headers.extend(EVERY_ANSWER)
+            response.vary.add("Origin")
             if request.method == "OPTIONS":
                 asked = request.access_control_request_headers or ()
                 allowed = ", ".join(name for name in asked if name in ALLOWED)

@@ -11,7 +11,9 @@ from flask import Flask
 from marshmallow.fields import Field
 
 from taskapi import __version__
+from taskapi.schemas.bulk import Element
 from taskapi.schemas.fields import CODES, Code, Query
+from taskapi.schemas.undo import WAYS
 from taskapi.settings import Settings
 from taskapi.web import examples
 from taskapi.web.access import needs_token
@@ -49,6 +51,14 @@ def render(api: flask_smorest.Api) -> bytes:
     del schemas["PaginationMetadata"]
     # marshmallow cannot express "at least one of them".
     schemas["TaskUpdate"]["minProperties"] = 1
+    # Nor "one of these ways, and nothing of the others".
+    schemas["Undo"]["oneOf"] = [{"required": sorted(way)} for way in WAYS]
+    schemas["Undo"]["dependentRequired"] = {
+        "until": ["since"],
+        **{name: sorted(way - {name}) for way in WAYS for name in sorted(way) if len(way) > 1},
+    }
+    schemas["TaskChange"]["anyOf"] = [{"required": ["title"]}, {"required": ["description"]}]
+    schemas["BulkWrite"].update(minProperties=1, maxProperties=1)
     for path, operations in spec["paths"].items():
         shared = operations.get("parameters", [])
         for parameter in shared:
@@ -72,6 +82,7 @@ class Converter(OpenAPIConverter):
         super().__init__(*arguments, **options)
         self.add_attribute_function(_constant)  # type: ignore[no-untyped-call]
         self.add_attribute_function(_code)  # type: ignore[no-untyped-call]
+        self.add_attribute_function(_element)  # type: ignore[no-untyped-call]
         self.add_parameter_attribute_function(_empty_value)
 
 
@@ -93,10 +104,22 @@ def _code(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -
     component = {"$ref": f"#/components/schemas/{field.component}"}
     if field.only:
         # allOf, because client generators ignore keywords beside a $ref.
-        return {"allOf": [component], "const": field.only}
+        only = {"allOf": [component], "const": field.only}
+        if not field.allow_none:
+            return only
+        ret.clear()
+        return {"anyOf": [only, {"type": "null"}]}
     description = {name: ret[name] for name in ("description",) if name in ret}
     ret.clear()
     return {**component, **description}
+
+
+def _element(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """An element is an id or an object."""
+    if not isinstance(field, Element):
+        return {}
+    component = {"$ref": ret.pop("$ref")}
+    return {"anyOf": [{"type": "string", "format": "uuid"}, component]}
 
 
 def _empty_value(converter: Any, field: Field[Any], *, ret: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def success(
     return Answer([b"".join(pieces)] if len(data) < BIG else pieces, status, headers)
 
 
+def not_modified(headers: Mapping[str, str]) -> Response:
+    """A 304: the client has this answer already. It has the headers that tell so, and no body (RFC 9110, 15.4.5)."""
+    answer = Answer([], 304, None)
+    answer.headers = Headers(list(headers.items()))
+    return answer
+
+
 def failure(status: int, error: str, headers: Mapping[str, str] | None = None) -> Response:
     """A failure with one sentence that says what is wrong."""
     # The sentence may quote the request, lone surrogates included.

@@ -1,12 +1,26 @@
 """Turns every exception into an answer: the envelope, a status, and a sentence that says what to do."""
 
 import logging
+from functools import partial
 from urllib.parse import quote
 
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, NotFound
 
-from taskapi.errors import DatabaseUnavailable, IdempotencyKeyReused, TaskNotFound
+from taskapi.errors import (
+    ChangeNotFound,
+    CursorGone,
+    DatabaseUnavailable,
+    DeletionChosen,
+    IdempotencyKeyReused,
+    MomentToCome,
+    TaskapiError,
+    TaskNotFound,
+    TooManyTasks,
+    UndoConflict,
+    VersionMismatch,
+)
+from taskapi.web.conditions import tagged
 from taskapi.web.envelope import failure
 
 log = logging.getLogger("taskapi.web")
@@ -15,10 +29,21 @@ TOO_LARGE = "The body is larger than {} bytes."
 DEFECT = "Something went wrong here; please report it with the X-Request-Id of this answer."
 
 
+STATUSES: dict[int, tuple[type[TaskapiError], ...]] = {
+    404: (TaskNotFound, ChangeNotFound),
+    409: (UndoConflict,),
+    410: (CursorGone,),
+    422: (IdempotencyKeyReused, DeletionChosen, MomentToCome, TooManyTasks),
+}
+"""The status of each refusal of a request that is well formed."""
+
+
 def init_errors(app: Flask) -> None:
     """Register the handlers, except for HTTPException: the Api has that one, or flask-smorest would add its own."""
-    app.register_error_handler(TaskNotFound, lambda error: failure(404, str(error)))
-    app.register_error_handler(IdempotencyKeyReused, lambda error: failure(422, str(error)))
+    for status, kinds in STATUSES.items():
+        for kind in kinds:
+            app.register_error_handler(kind, partial(_refused, status))
+    app.register_error_handler(VersionMismatch, _mismatch)
     app.register_error_handler(DatabaseUnavailable, _unavailable)
     app.register_error_handler(Exception, _defect)
 
@@ -45,6 +70,14 @@ def _sentence(error: HTTPException) -> str:
     if error.code == 413:
         return TOO_LARGE.format(current_app.config["MAX_CONTENT_LENGTH"])
     return f"{error.name}."
+
+
+def _refused(status: int, error: TaskapiError) -> Response:
+    return failure(status, str(error))
+
+
+def _mismatch(error: VersionMismatch) -> Response:
+    return failure(412, str(error), None if error.version is None else tagged(error.version))
 
 
 def _unavailable(error: DatabaseUnavailable) -> Response:

@@ -1,7 +1,5 @@
 """The WSGI layer around Flask: a request id, one log line for each request, and the headers that every answer has."""
 
-import random
-import re
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -11,13 +9,15 @@ import orjson
 
 from taskapi import logs
 from taskapi.deadline import deadline, seconds_spent
+from taskapi.request_id import request_id_of
 from taskapi.settings import Settings
 from taskapi.web.metrics import Figures
 
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID = "taskapi.request_id"
+"""Key in the WSGI environment: the request's id."""
 
 NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 NO_STORE = ("Cache-Control", "no-store")
@@ -38,8 +38,7 @@ class Observation:
         """Serve one request, and log it."""
         started = time.perf_counter()
         seconds_spent.set(0.0)
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID", ""))
         answer_status, route = "", None
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -51,7 +50,7 @@ class Observation:
                 headers.append(NO_STORE)
             return start_response(status, headers, exc_info)
 
-        environ["taskapi.request_id"] = request_id
+        environ[REQUEST_ID] = request_id
         # An absolute target needs no path (RFC 9112, section 3.2.2). Werkzeug would redirect, by the Host header.
         environ["PATH_INFO"] = environ["PATH_INFO"] or "/"
         # A server may ignore it (RFC 9110, section 7.8); Werkzeug would look for WebSockets instead of our paths.

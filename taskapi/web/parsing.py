@@ -1,6 +1,8 @@
-"""Parses a request strictly: its body, its query string and its Idempotency-Key."""
+"""Parses a request strictly: its body, its query string, its Idempotency-Key and its Change-Set."""
 
 import json
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -8,10 +10,22 @@ from flask import request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import BadRequest, UnprocessableEntity
 
-from taskapi.schemas.fields import KEY_RULE, LONGEST_NAME, MAX_ERRORS, Query, is_idempotency_key
+from taskapi.schemas.fields import (
+    CHANGE_SET_RULE,
+    KEY_RULE,
+    LONGEST_NAME,
+    MAX_ERRORS,
+    OptionalBody,
+    Query,
+    is_change_set,
+    is_idempotency_key,
+)
 
-SEVERAL_KEYS = "HTTP_taskapi.several_keys"
-"""Key in the WSGI environment of a request with more than one Idempotency-Key header."""
+SEVERAL = "HTTP_taskapi.several."
+"""With the name of a header: key in the WSGI environment of a request that has this header more than once."""
+
+NO_PARAMETERS: dict[Query, Any] = {}
+"""What each schema loads from an empty query string."""
 
 
 def body(schema: Schema) -> Any:
@@ -19,15 +33,29 @@ def body(schema: Schema) -> Any:
 
     Raises BadRequest where it is not JSON, UnprocessableEntity where it breaks a rule.
     """
+    return _loaded(schema, json_body(schema), "body")
+
+
+def json_body(schema: Schema) -> Any:
+    """The request's JSON body, before `schema` looks at it. Raises BadRequest where it is not JSON."""
     # taskapi.web.body has read it, and checked that it is complete.
     text = request.get_data()
+    if not text and isinstance(schema, OptionalBody):
+        text = b"{}"
     if not text:
         raise BadRequest("The body is empty; send a JSON object.")
-    return _loaded(schema, _json(text), "body")
+    return _json(text)
 
 
 def query(schema: Query) -> Any:
-    """The query string, as `schema` loads it. Raises UnprocessableEntity if it breaks a rule."""
+    """The query string, as `schema` loads it. Raises UnprocessableEntity if it breaks a rule.
+
+    Without one, the answer is always the same object, so that it costs a request nothing: views do not change it.
+    """
+    if not request.environ.get("QUERY_STRING"):
+        if schema not in NO_PARAMETERS:
+            NO_PARAMETERS[schema] = _loaded(schema, {}, "query")
+        return NO_PARAMETERS[schema]
     values = {}
     for name, given in request.args.lists():
         if len(given) > 1:
@@ -39,15 +67,25 @@ def query(schema: Query) -> Any:
 
 def idempotency_key() -> str | None:
     """The Idempotency-Key, None without one. Raises UnprocessableEntity if it is invalid, or if there are two."""
-    key: str | None = request.environ.get("HTTP_IDEMPOTENCY_KEY")
-    if key is None:
+    return _header("Idempotency-Key", is_idempotency_key, KEY_RULE)
+
+
+def change_set() -> str | None:
+    """The Change-Set, None without one. Raises UnprocessableEntity if it is invalid, or if there are two."""
+    return _header("Change-Set", is_change_set, CHANGE_SET_RULE)
+
+
+def _header(name: str, is_valid: Callable[[str], bool], rule: str) -> str | None:
+    key = name.upper().replace("-", "_")
+    value: str | None = request.environ.get(f"HTTP_{key}")
+    if value is None:
         return None
-    # Set by gunicorn.conf.py. The value does not show it: a key may contain a comma.
-    if SEVERAL_KEYS in request.environ:
-        raise UnprocessableEntity("Idempotency-Key: must be given once")
-    if not is_idempotency_key(key):
-        raise UnprocessableEntity(f"Idempotency-Key: must be {KEY_RULE}")
-    return key
+    # Set by gunicorn.conf.py. The value does not show it: it may contain a comma.
+    if SEVERAL + key in request.environ:
+        raise UnprocessableEntity(f"{name}: must be given once")
+    if not is_valid(value):
+        raise UnprocessableEntity(f"{name}: must be {rule}")
+    return value
 
 
 def _loaded(schema: Schema, values: Any, place: str) -> Any:
@@ -62,10 +100,19 @@ def _loaded(schema: Schema, values: Any, place: str) -> Any:
 
 def _sentence(errors: dict[Any, Any]) -> str:
     """`field: message`, joined by `; `."""
-    parts = []
-    for field, messages in list(errors.items())[:MAX_ERRORS]:
-        parts.append(f"{str(field)[:LONGEST_NAME]}: {messages if isinstance(messages, str) else '; '.join(messages)}")
-    return "; ".join(parts)
+    return "; ".join(islice(_faults(errors), MAX_ERRORS))
+
+
+def _faults(errors: dict[Any, Any], within: str = "") -> Iterator[str]:
+    """`field: message` for each of marshmallow's messages, which nest like the values: `create.3.title: message`."""
+    for name, messages in errors.items():
+        field = str(name)[:LONGEST_NAME]
+        if within:
+            field = within if name == "_schema" else f"{within}.{field}"
+        if isinstance(messages, dict):
+            yield from _faults(messages, field)
+        else:
+            yield f"{field}: {messages if isinstance(messages, str) else '; '.join(messages)}"
 
 
 def _json(text: bytes) -> Any:

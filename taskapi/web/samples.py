@@ -18,12 +18,18 @@ def samples(method: str, path: str, operation: dict[str, Any]) -> list[dict[str,
     places = {parameter["name"]: parameter["example"] for parameter in parameters if parameter["in"] == "path"}
     query = {p["name"]: p["schema"]["example"] for p in parameters if p["in"] == "query" and "example" in p["schema"]}
     url = SERVER + path.format(**places) + (f"?{urlencode(query)}" if query else "")
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    body = _example(operation.get("requestBody", {}).get("content", {}).get("application/json", {}))
     keyed = any(parameter["name"] == "Idempotency-Key" for parameter in parameters)
     return [
         {"lang": "Shell", "label": "curl", "source": _curl(method.upper(), url, body)},
         {"lang": "JavaScript", "label": "fetch", "source": _fetch(method.upper(), url, body, keyed)},
     ]
+
+
+def _example(content: dict[str, Any]) -> Any:
+    """The example of a body; the first one, if it has several."""
+    several = content.get("examples", {}).values()
+    return content.get("example", next((example["value"] for example in several), None))
 
 
 def _curl(method: str, url: str, body: Any) -> str:

@@ -21,12 +21,36 @@ ROUTES = {
     TASK: {"GET", "PUT", "DELETE"},
     f"{TASK}/complete": {"PATCH"},
     f"{TASK}/incomplete": {"PATCH"},
+    f"{TASK}/undo": {"POST"},
+    f"{TASK}/restore": {"POST"},
+    "/api/v1/undo": {"POST"},
+    "/api/v1/tasks/bulk": {"POST"},
     "/api/v1/history": {"GET"},
+    "/api/v1/changes": {"GET"},
+    f"{TASK}/versions": {"GET"},
     "/api/v1/stats/weekly": {"GET"},
+    "/api/v1/stats/daily": {"GET"},
     "/api/v1/health": {"GET"},
     "/api/v1/health/ready": {"GET"},
 }
 """The contract's paths under /api/v1, and the methods that each takes."""
+
+
+def body_of(method: str, path: str, task_id: str) -> dict[str, Any]:
+    """A good body of a request about this task, as httpx takes it; nothing where none is needed."""
+    bodies: dict[tuple[str, str], dict[str, Any]] = {
+        ("POST", "/api/v1/tasks"): {"title": "New"},
+        ("PUT", TASK): {"title": "New"},
+        ("POST", f"{TASK}/undo"): {"version": 1},
+        ("POST", f"{TASK}/restore"): {"version": 1},
+        ("POST", "/api/v1/undo"): {"task_id": task_id, "version": 1},
+        ("POST", "/api/v1/tasks/bulk"): {"create": [{"title": "New"}]},
+    }
+    return {"json": bodies[method, path]} if (method, path) in bodies else {}
+
+
+QUERIES = {"/api/v1/stats/daily": "?from=2026-11-01&before=2026-11-25"}
+"""What a path does not answer without."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
@@ -46,8 +70,7 @@ def test_every_method_of_every_path(
     client: httpx.Client, create: Callable[..., dict[str, Any]], service: Service, path: str, method: str
 ) -> None:
     for task_id in (create()["id"], NOBODY, "nonsense"):
-        body: dict[str, Any] = {"json": {"title": "New"}} if method in ("POST", "PUT") else {}
-        answer = client.request(method, service.url + path.format(id=task_id), **body)
+        answer = client.request(method, service.url + path.format(id=task_id), **body_of(method, path, task_id))
         assert (answer.status_code != 405) == (method in allowed(ROUTES[path]))
         if answer.status_code == 405:
             assert set(answer.headers["Allow"].split(", ")) == allowed(ROUTES[path])
@@ -69,7 +92,7 @@ def test_options_answers_what_is_allowed(client: httpx.Client, service: Service,
 def test_head_is_get_without_the_body(
     client: httpx.Client, create: Callable[..., dict[str, Any]], service: Service, path: str
 ) -> None:
-    url = service.url + path.format(id=create()["id"])
+    url = service.url + path.format(id=create()["id"]) + QUERIES.get(path, "")
     head, get = client.head(url), client.get(url)
     assert (head.status_code, get.status_code) == (200, 200)
     assert not head.content
@@ -96,6 +119,9 @@ def test_head_is_get_without_the_body(
         f"/api/v1/tasks/{NOBODY}/",
         f"/api/v1/tasks/{NOBODY}/finish",
         f"/api/v1/tasks/{NOBODY}/complete/",
+        "/api/v1/tasks/bulk/",
+        "/api/v1/tasks/bulk/complete",
+        "/api/v1/tasks/Bulk/nothing",
         "/api/v1/history/",
         "/api/v1/stats",
         "/api/v1/health/",
@@ -128,15 +154,15 @@ def test_a_wrong_method_outside_the_api_is_405(client: httpx.Client, service: Se
     assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
 
 
-@pytest.mark.parametrize("path", [TASK, f"{TASK}/complete", f"{TASK}/incomplete"])
+@pytest.mark.parametrize("path", [path for path in ROUTES if path.startswith(TASK)])
 def test_an_unknown_task_is_404(client: httpx.Client, service: Service, path: str) -> None:
     for method in ROUTES[path]:
-        body: dict[str, Any] = {"json": {"title": "New"}} if method == "PUT" else {}
-        assert "task" in error_of(client.request(method, service.url + path.format(id=NOBODY), **body), 404)
+        answer = client.request(method, service.url + path.format(id=NOBODY), **body_of(method, path, NOBODY))
+        assert error_of(answer, 404) == "There is no such task."
 
 
 @pytest.mark.usefixtures("nothing_written")
-@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/tasks"), ("PUT", TASK)])
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/tasks"), ("POST", "/api/v1/tasks/bulk"), ("PUT", TASK)])
 class TestRefusedBodies:
     def test_one_that_is_no_json_is_400(self, client: httpx.Client, service: Service, method: str, path: str) -> None:
         path = path.format(id=NOBODY)
@@ -152,7 +178,8 @@ class TestRefusedBodies:
     def test_a_broken_rule_is_422(self, client: httpx.Client, service: Service, method: str, path: str) -> None:
         answer = client.request(method, service.url + path.format(id=NOBODY), json={"title": 5, "colour": "red"})
         error = error_of(answer, 422)
-        assert sorted(error.split("; ")) == ["colour: is not known here", "title: must be a string"]
+        title = "is not known here" if path.endswith("/bulk") else "must be a string"
+        assert sorted(error.split("; ")) == ["colour: is not known here", f"title: {title}"]
 
     @pytest.mark.parametrize("encode", [raw.sized, raw.chunked], ids=["sized", "chunked"])
     def test_one_beyond_the_limit_is_413(
@@ -180,7 +207,8 @@ class TestRefusedBodies:
     [
         ("POST", "/api/v1/tasks", "application/json", 400),
         ("POST", "/api/v1/tasks", "text/plain", 415),
-        ("POST", "/api/v1/tasks?x=1", "application/json", 422),
+        ("POST", "/api/v1/tasks?x=1", "application/json", 400),
+        ("DELETE", f"/api/v1/tasks/{NOBODY}?x=1", "application/json", 422),
         ("PATCH", f"/api/v1/tasks/{NOBODY}/complete", "application/json", 404),
         ("DELETE", f"/api/v1/tasks/{NOBODY}", "application/json", 404),
         ("POST", "/api/v1/history", "application/json", 405),

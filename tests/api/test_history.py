@@ -15,7 +15,10 @@ from tests.support.tasks import NOBODY
 Create = Callable[..., dict[str, Any]]
 EntriesOf = Callable[[str], list[dict[str, Any]]]
 
-FIELDS = {"history_id", "task_id", "action_type", "description", "timestamp"}
+FIELDS = {
+    *("history_id", "task_id", "action_type", "description", "timestamp"),
+    *("task_title", "version", "actor", "request_id", "change_set"),
+}
 ACTIONS = ["CREATED", "UPDATED", "COMPLETED", "INCOMPLETED", "DELETED"]
 
 LONG = 23

@@ -60,6 +60,18 @@ def test_the_location_of_a_task_stays_below_the_prefix(placed: Service, visitor:
     assert data_of(visitor.get(urljoin(placed.url, created.headers["Location"]))) == task
 
 
+def test_so_do_links(placed: Service, visitor: httpx.Client) -> None:
+    for _ in range(2):
+        data_of(visitor.post("/api/v1/tasks", json={"title": "x"}), 201, "TASK_CREATED")
+    answer = visitor.get("/api/v1/tasks?limit=1")
+    assert answer.links["monitor"]["url"].startswith(f"{PREFIX}/api/v1/changes?after=")
+    root = placed.url.removesuffix(PREFIX)
+    assert data_of(visitor.get(root + answer.links["next"]["url"])) == data_of(visitor.get("/api/v1/tasks"))[1:2]
+    answer = visitor.get("/api/v1/history?limit=1")
+    second = data_of(visitor.get("/api/v1/history?limit=1&page=2"))
+    assert data_of(visitor.get(root + answer.links["next"]["url"]))["items"] == second["items"]
+
+
 @pytest.mark.parametrize("path", ["", "/"])
 def test_the_root_leads_to_the_docs_below_the_prefix(placed: Service, visitor: httpx.Client, path: str) -> None:
     answer = visitor.get(placed.url + path, follow_redirects=False)

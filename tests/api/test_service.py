@@ -1,5 +1,6 @@
 """Health, readiness, and the answer of every route while the database cannot serve."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import pytest
 
 from taskapi import __version__
 from taskapi.revision import head
+from tests.api.test_envelope import body_of
 from tests.support.envelope import data_of, error_of
 from tests.support.service import Service
 from tests.support.sql import Sql
@@ -19,6 +21,7 @@ from tests.support.waiting import wait_until
 READS = [("GET", "/tasks"), ("GET", f"/tasks/{NOBODY}"), ("GET", "/history"), ("GET", "/stats/weekly")]
 WRITES = [
     ("POST", "/tasks"),
+    ("POST", "/tasks/bulk"),
     ("PUT", f"/tasks/{NOBODY}"),
     ("DELETE", f"/tasks/{NOBODY}"),
     ("PATCH", f"/tasks/{NOBODY}/complete"),
@@ -51,7 +54,8 @@ def own_sql(own: Service) -> Iterator[Sql]:
 
 
 def request(client: httpx.Client, method: str, path: str) -> httpx.Response:
-    return client.request(method, path, json={"title": "x"} if method in ("POST", "PUT") else None)
+    route = re.sub(r"^/tasks/[0-9a-f-]{36}", "/tasks/{id}", path)
+    return client.request(method, path, **body_of(method, f"/api/v1{route}", NOBODY))
 
 
 def assert_unavailable(answer: httpx.Response) -> str:

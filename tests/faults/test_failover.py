@@ -14,6 +14,7 @@ from taskapi.database.connection import connect
 from taskapi.database.database import Database
 from taskapi.errors import ReadOnly
 from taskapi.repository import Repository
+from taskapi.repository.tasks import Listed
 from taskapi.settings import Settings
 from tests.support import backends
 from tests.support.folders import short_folder
@@ -86,9 +87,34 @@ def test_not_ready_on_a_standby(on_standby: Pair) -> None:
             assert "takes no writes" in answer.envelope["error"]
             assert int(answer.headers["Retry-After"]) >= 1
         assert client.request("GET", "/health").status == 200
-        assert client.request("GET", "/tasks").status == 200
+        answer = client.request("GET", "/tasks")
+        assert answer.status == 200
+        assert not {"ETag", "Link"} & set(answer.headers)
         on_standby.lead_to(on_standby.primary)
         wait_until(lambda: client.request("GET", "/health/ready").status == 200, "it is ready on the primary")
+
+
+def test_a_list_of_a_standby_has_no_tag_and_no_place_in_the_changes(pair: Pair) -> None:
+    """It may be behind, and its snapshots leave out what is in progress. A client's list is sent again."""
+    # Past a pooler, which leads to the run's own server.
+    primary, standby = (Repository(Database(Settings(database_url=url))) for url in (pair.primary, pair.standby))
+    listed = primary.list_tasks()
+    assert listed.position
+    with Sql(pair.primary) as sql, Sql(pair.standby) as behind:
+        written = sql.value("SELECT pg_current_wal_lsn()")
+        wait_until(lambda: behind.value("SELECT pg_last_wal_replay_lsn() >= %s", (written,)), "it has followed")
+    assert standby.list_tasks(known=[listed.position]) == Listed(listed.tasks, None)
+    assert standby.list_tasks_page(known=[listed.position]) == Listed(listed.tasks, None)
+
+
+def test_no_cursors_on_a_standby(on_standby: Pair) -> None:
+    """It does not know what is under way, and would leave that out for good."""
+    with on_standby.service.client() as client:
+        for params, headers in (({}, {}), ({"wait": 5}, {}), ({}, {"Accept": "text/event-stream"})):
+            answer = client.get("/api/v1/changes", params=params, headers=headers)
+            assert answer.status_code == 503
+            assert "no cursors" in answer.json()["error"]
+            assert int(answer.headers["Retry-After"]) >= 1
 
 
 def test_writes_wait_for_the_primary_and_leave_the_standby(on_standby: Pair) -> None:

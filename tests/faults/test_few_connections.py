@@ -57,14 +57,14 @@ def test_a_closed_connection_hides_no_other(limited_url: str) -> None:
                 holder.execute("LOCK TABLE tasks")
                 lists = [threads.submit(repository.list_tasks) for _ in range(2)]
                 wait_until(lambda: sql.value(f"SELECT count(*) {own} AND wait_event_type = 'Lock'") == 2, "both wait")
-            assert [listed.result() for listed in lists] == [b"[]", b"[]"]
+            assert [listed.result().tasks for listed in lists] == [b"[]", b"[]"]
         sql.execute("ALTER ROLE limited CONNECTION LIMIT 1")
         repository.list_tasks()
         # The one that was used last is the first that the pool gives out.
         sql.execute(f"SELECT pg_terminate_backend((SELECT pid {own} ORDER BY state_change DESC LIMIT 1))")
         wait_until(lambda: sql.value(f"SELECT count(*) {own}") == 1, "it is gone")
         for _ in range(3):
-            assert repository.list_tasks() == b"[]"
+            assert repository.list_tasks().tasks == b"[]"
 
 
 def test_connections_that_the_server_holds_still_count(

@@ -17,6 +17,7 @@ TASKS = "/api/v1/tasks"
 
 REQUESTS = [
     ("POST", TASKS),
+    ("POST", f"{TASKS}/bulk"),
     ("PUT", f"{TASKS}/{{id}}"),
     ("DELETE", f"{TASKS}/{{id}}"),
     ("PATCH", f"{TASKS}/{{id}}/complete"),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 
 from taskapi.database import queries
 from taskapi.database.database import Database
+from taskapi.days import DAY
+from taskapi.errors import VersionMismatch
 from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.repository.base import UNCOUNTED
@@ -17,7 +20,7 @@ from taskapi.repository.history import NEAR
 from taskapi.settings import Settings
 from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client
-from tests.support.migrating import migrate
+from tests.support.migrating import migrate, run
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.server import Server
 from tests.support.service import Service
@@ -85,7 +88,10 @@ def test_every_endpoint_serves(service: Service, urls: dict[str, str]) -> None:
             "/history",
             f"/history?task_id={task_id}",
             "/history?action_type=DELETED",
+            "/changes",
             "/stats/weekly",
+            f"/tasks/{task_id}/versions",
+            "/stats/daily?from=2026-11-01&before=2026-11-25",
             "/health",
             "/health/ready",
         ):
@@ -124,10 +130,10 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
 
     class Noting:
         def run(
-            self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False
+            self, name: str, parameters: dict[str, Any], *, repeatable: bool, **options: bool
         ) -> tuple[Any, ...] | None:
             ran.add(name)
-            return database.run(name, parameters, repeatable=repeatable, once=once)
+            return database.run(name, parameters, repeatable=repeatable, **options)
 
     repository = Repository(Noting())
     task_id = id_of(repository.create_task(title="x", description=None))
@@ -136,19 +142,32 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
     repository.get_task(task_id=task_id)
     repository.get_task_with_history(task_id=task_id, entries=5)
     repository.list_tasks()
-    repository.list_tasks_page(is_completed=None, text="y", after=None, limit=5, excerpt=5)
+    repository.list_tasks_page(text="y", limit=5)
+    repository.get_task_as_of(task_id=task_id, as_of=datetime.now(UTC))
+    repository.list_tasks_as_of(as_of=datetime.now(UTC), limit=5)
+    repository.list_versions(task_id=task_id, after=0, limit=5)
+    repository.weekly_stats(as_of=datetime.now(UTC))
+    repository.daily_stats(start=date(2026, 1, 1), bounds=[DAY, 2 * DAY])
+    repository.daily_stats(start=date(1900, 1, 1), bounds=[7, 8])
     for filters in ({"task_id": task_id}, {"action_type": "CREATED"}, {}):
         wanted: dict[str, Any] = {"task_id": None, "action_type": None, **filters}
         assert repository.list_history(**wanted, limit=5, offset=0)[0] >= 1
     repository.list_history(task_id=None, action_type=None, limit=5, offset=NEAR)
+    repository.select_history(actor="ann", limit=5)
+    repository.list_changes(after=None, limit=5)
     repository.weekly_stats()
     repository.schema_version()
     repository.check_transactions()
     repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
     repository.weekly_stats()
+    repository.undo_change(task_id=task_id, version=2)
+    repository.restore_task(task_id=task_id, version=2)
     repository.create_tasks(tasks=[{"title": "a", "description": None}])
     many: list[UUID] = [task_id]
     repository.set_tasks_completed(task_ids=many, is_completed=False)
+    repository.update_tasks(changes=[{"id": task_id, "title": "z"}])
+    with pytest.raises(VersionMismatch, match="'y' -> 'z'"):
+        repository.delete_tasks(task_ids=many, versions={task_id: 4})
     repository.delete_tasks(task_ids=many)
     repository.delete_task(task_id=id_of(repository.create_task(title="x", description=None)))
     database.drain()
@@ -224,6 +243,30 @@ FORBIDDEN = {
 def test_the_role_may_not(statement: str, urls: dict[str, str], service: Service) -> None:
     with Sql(urls[ROLE]) as sql, pytest.raises(InsufficientPrivilege):
         sql.execute(statement)
+
+
+def test_it_compares_the_history_and_only_the_owner_erases(urls: dict[str, str]) -> None:
+    repository = Repository(Database(Settings(database_url=urls[ROLE])))
+    task_id = id_of(repository.create_task(title="to be erased", description=None))
+    repository.delete_task(task_id=task_id)
+    for role in (ROLE, OWNER):
+        done = run("taskapi.reconcile", url=urls[role])
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "tasks and totals are what the history amounts to" in done.stdout
+    texts = "SELECT description FROM task_history WHERE task_id = %s"
+    with Sql(urls[OWNER]) as owner:
+        before = owner.rows(texts, (str(task_id),))
+        done = run("taskapi.erase", str(task_id), url=urls[ROLE])
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("taskapi: Only the owner of the tables may erase: use its DATABASE_URL.")
+        assert "choose" not in done.stderr
+        assert owner.rows(texts, (str(task_id),)) == before
+        done = run("taskapi.erase", str(task_id), url=urls[OWNER])
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"by the role {OWNER}.\n")
+        assert all(text.startswith("erased ") for (text,) in owner.rows(texts, (str(task_id),)))
+    done = run("taskapi.reconcile", url=urls[ROLE])
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 LIES = {

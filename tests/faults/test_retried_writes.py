@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, product
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ class Write:
     action: str
     method: str
     path: str
-    body: dict[str, str] | None
+    body: dict[str, Any] | None
     key: str
     answers: list[Answer] = field(default_factory=list)
     lost: int = 0
@@ -146,6 +146,50 @@ def test_writes_whose_answers_are_lost(
     with Sql(service.database_url) as sql:
         author.check(sql, service.port)
     figure(f"{writes:,} writes, {lost:,} answers lost: {writes:,} entries, 0 doubled effects, all answers equal")
+
+
+UNDOS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "an update": ("UPDATED", "/tasks/{id}/undo", {"version": 2}),
+    "a deletion": ("RESTORED", "/tasks/{id}/undo", {"version": 3}),
+    "a creation": ("DELETED", "/undo", {"task_id": "{id}", "version": 1}),
+    "a restoration": ("RESTORED", "/tasks/{id}/restore", {"version": 1}),
+}
+
+
+def test_undos_whose_answers_are_lost(
+    start_service: Any, sized: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    rounds, service = sized(5, 100), start_service()
+    undos: list[Write] = []
+    with Sql(service.database_url) as sql, Proxy(service.port) as proxy, Client(proxy.port) as client:
+        for number, (what, (action, path, body)) in list(product(range(rounds), UNDOS.items())):
+            task_id = client.create("A").data["id"]
+            if what != "a creation":
+                client.request("PUT", f"/tasks/{task_id}", {"title": "B"})
+            if what in ("a deletion", "a restoration"):
+                client.request("DELETE", f"/tasks/{task_id}")
+            sent = {name: task_id if value == "{id}" else value for name, value in body.items()}
+            undo = Write(action, "POST", path.format(id=task_id), sent, f"{what} {number}")
+            proxy.losing = True
+            for _ in range(number % 3 + 1):
+                assert undo.send(client) is None
+            proxy.losing = False
+            first = undo.repeat(client)
+            # Others go on; the answer stays the first one.
+            client.request("PUT", f"/tasks/{task_id}", {"title": "C"})
+            again = undo.repeat(client)
+            for answer in (first, again):
+                assert (answer.status, answer.headers["Idempotency-Replayed"]) == (200, "true")
+                assert (answer.body, answer.headers["ETag"]) == (first.body, first.headers["ETag"])
+            undos.append(undo)
+        found = dict(
+            sql.rows("SELECT idempotency_key, min(action_type) FROM task_history GROUP BY 1 HAVING count(*) = 1")
+        )
+        assert found == {undo.key: undo.action for undo in undos}
+        assert sql.value("SELECT count(*) FROM task_history WHERE description LIKE 'undo: %%'") == len(undos)
+        assert_replay_equals_tasks(sql)
+    lost = sum(undo.lost for undo in undos)
+    figure(f"{len(undos):,} undos and restorations, {lost:,} answers lost: {len(undos):,} effects, all answers equal")
 
 
 def test_equal_requests_at_the_same_moment(

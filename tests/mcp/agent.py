@@ -123,9 +123,10 @@ class HttpServer:
         return self._log.read_text()
 
     @contextmanager
-    def agent(self, token: str | None = None, *, mode: str = "auto") -> Iterator[Agent]:
-        """An agent of this server, with a token or without."""
+    def agent(self, token: str | None = None, *, change_set: str | None = None, mode: str = "auto") -> Iterator[Agent]:
+        """An agent of this server, with a token or without, and with a Change-Set or without."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= {"Change-Set": change_set} if change_set else {}
         client = httpx2.AsyncClient(headers=headers, timeout=60, trust_env=False, verify=False)
         with closing(
             Agent(streamable_http_client(self.url, http_client=client), mode=mode, http_client=client)

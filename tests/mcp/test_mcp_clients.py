@@ -15,15 +15,19 @@ LEFT_OUT = [None, "", "null"]
 
 OPTIONAL = {
     "create_tasks": ["operation_id"],
-    "list_tasks": ["state", "limit", "cursor"],
-    "update_task": ["clear_description", "operation_id"],
+    "list_tasks": [
+        *("state", "limit", "cursor", "created_from", "created_before"),
+        *("updated_from", "updated_before", "completed_from", "completed_before"),
+    ],
+    "update_tasks": ["operation_id"],
     "complete_tasks": ["operation_id"],
     "reopen_tasks": ["operation_id"],
     "delete_tasks": ["operation_id"],
-    "task_history": ["task_id", "action_type", "limit", "page"],
+    "task_history": ["task_id", "action_type", "limit", "page", "since"],
+    "undo": ["task_id", "version", "preview", "skip_conflicts", "operation_id"],
 }
 
-TEXTS = {"list_tasks": ["text"], "update_task": ["description"]}
+TEXTS = {"list_tasks": ["text"], "task_history": ["actor", "change_set"], "undo": ["change_set"]}
 
 
 def arguments_for(tool: str, agent: Agent) -> dict[str, Any]:
@@ -31,32 +35,40 @@ def arguments_for(tool: str, agent: Agent) -> dict[str, Any]:
     if tool == "create_tasks":
         return {"tasks": [{"title": "new"}]}
     (task_id,) = agent.create("there")
-    needed = {"update_task": {"task_id": task_id, "title": "other"}, "list_tasks": {}, "task_history": {}}
+    change = {"task_id": task_id, "title": "other", "description": None, "clear_description": "null"}
+    needed: dict[str, dict[str, Any]] = {
+        "update_tasks": {"tasks": [change]},
+        "list_tasks": {},
+        "task_history": {},
+        "undo": {"task_id": task_id, "version": 1},
+    }
     return needed.get(tool, {"task_ids": [task_id]})
 
 
 def test_the_lists_of_arguments_are_complete() -> None:
     for name, tool in TOOLS.items():
         optional = {field for field, rule in tool.arguments.fields.items() if not rule.required}
-        assert optional - {"title"} == {*OPTIONAL.get(name, []), *TEXTS.get(name, [])}
+        assert optional == {*OPTIONAL.get(name, []), *TEXTS.get(name, [])}
 
 
 @pytest.mark.parametrize("nothing", LEFT_OUT)
 @pytest.mark.parametrize("tool", OPTIONAL)
 def test_every_argument_may_be_sent_as_nothing(agent: Agent, tool: str, nothing: Any) -> None:
     arguments = arguments_for(tool, agent)
-    agent.answer(tool, **arguments, **dict.fromkeys(OPTIONAL[tool], nothing))
+    agent.answer(tool, **{**dict.fromkeys(OPTIONAL[tool], nothing), **arguments})
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_a_text_may_be_sent_as_nothing_and_stays(agent: Agent, nothing: Any) -> None:
     (task,) = agent.answer("create_tasks", tasks=[{"title": "t", "description": nothing}])["tasks"]
     assert "about" not in task
-    agent.answer("update_task", task_id=task["id"], description="kept")
-    updated = agent.answer("update_task", task_id=task["id"], title="new", description=nothing)["task"]
-    assert (updated["title"], updated["description"]) == ("new", "kept")
-    updated = agent.answer("update_task", task_id=task["id"], title=nothing, description="newer")["task"]
-    assert (updated["title"], updated["description"]) == ("new", "newer")
+    for change, title, about in (
+        ({"description": "kept"}, "t", "kept"),
+        ({"title": "new", "description": nothing}, "new", "kept"),
+        ({"title": nothing, "description": "newer"}, "new", "newer"),
+    ):
+        (updated,) = agent.answer("update_tasks", tasks=[{"task_id": task["id"], **change}])["tasks"]
+        assert (updated["title"], updated["about"]) == (title, about)
     assert agent.answer("list_tasks", text=nothing)["tasks"]
 
 
@@ -93,11 +105,12 @@ def test_numbers_booleans_and_words_may_come_in_other_clothes(agent: Agent, modu
     assert agent.answer("list_tasks", state="Open", limit=1)["tasks"]
     assert agent.answer("task_history", action_type="created")["total"] > 0
     (task_id,) = agent.create("described")
-    agent.answer("update_task", task_id=task_id, description="d")
+    agent.answer("update_tasks", tasks={"task_id": task_id, "description": "d"})
     for unclear in (1, 1.0, "1", "yes", [True]):
-        refusal = agent.refusal("update_task", task_id=task_id, clear_description=unclear)
-        assert "clear_description: must be true or false" in refusal
-    assert agent.answer("update_task", task_id=task_id, clear_description="true")["task"]["description"] is None
+        refusal = agent.refusal("update_tasks", tasks=[{"task_id": task_id, "clear_description": unclear}])
+        assert "tasks[0].clear_description: must be true or false" in refusal
+    cleared = agent.answer("update_tasks", tasks=json.dumps({"task_id": task_id, "clear_description": "true"}))
+    assert "about" not in cleared["tasks"][0]
     number = uuid.uuid4().int % 10**15
     agent.answer("create_tasks", tasks=[{"title": "x"}], operation_id=number)
     assert agent.answer("create_tasks", tasks=[{"title": "x"}], operation_id=str(number))["replayed"]

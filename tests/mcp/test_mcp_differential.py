@@ -24,7 +24,7 @@ class Side(Protocol):
     ids: list[str]
 
     def create(self, tasks: list[dict[str, Any]]) -> bool: ...
-    def update(self, number: int, changes: dict[str, Any]) -> bool: ...
+    def update(self, changes: dict[int, dict[str, Any]]) -> bool: ...
     def set_completed(self, numbers: list[int], is_completed: bool) -> bool: ...
     def delete(self, numbers: list[int]) -> bool: ...
     def tasks(self) -> list[Any]: ...
@@ -32,29 +32,43 @@ class Side(Protocol):
 
 
 class Rest:
-    """One request after another."""
+    """A request for one task, or one for many."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
         self.ids: list[str] = []
-        self.gone: set[int] = set()
+
+    def _bulk(self, form: str, elements: list[Any]) -> httpx.Response:
+        return self._client.post("/api/v1/tasks/bulk", json={form: elements})
 
     def create(self, tasks: list[dict[str, Any]]) -> bool:
-        answers = [self._client.post("/api/v1/tasks", json=task) for task in tasks]
-        self.ids += [answer.json()["data"]["id"] for answer in answers if answer.status_code == 201]
-        return all(answer.status_code == 201 for answer in answers)
+        if len(tasks) == 1:
+            answer = self._client.post("/api/v1/tasks", json=tasks[0])
+            created = [answer.json()["data"]]
+        else:
+            answer = self._bulk("create", tasks)
+            created = answer.json()["data"]
+        if answer.status_code == 201:
+            self.ids += [task["id"] for task in created]
+        return answer.status_code == 201
 
-    def update(self, number: int, changes: dict[str, Any]) -> bool:
-        return self._client.put(f"/api/v1/tasks/{self.ids[number]}", json=changes).status_code == 200
+    def update(self, changes: dict[int, dict[str, Any]]) -> bool:
+        if len(changes) > 1:
+            elements = [{"id": self.ids[number], **change} for number, change in changes.items()]
+            return self._bulk("update", elements).status_code == 200
+        ((number, change),) = changes.items()
+        return self._client.put(f"/api/v1/tasks/{self.ids[number]}", json=change).status_code == 200
 
     def set_completed(self, numbers: list[int], is_completed: bool) -> bool:
         word = "complete" if is_completed else "incomplete"
-        paths = [f"/api/v1/tasks/{self.ids[number]}/{word}" for number in numbers]
-        return all(self._client.patch(path).status_code == 200 for path in paths)
+        if len(numbers) > 1:
+            return self._bulk(word, [self.ids[number] for number in numbers]).status_code == 200
+        return self._client.patch(f"/api/v1/tasks/{self.ids[numbers[0]]}/{word}").status_code == 200
 
     def delete(self, numbers: list[int]) -> bool:
-        self.gone |= set(numbers)
-        return all(self._client.delete(f"/api/v1/tasks/{self.ids[n]}").status_code == 200 for n in numbers)
+        if len(numbers) > 1:
+            return self._bulk("delete", [self.ids[number] for number in numbers]).status_code == 200
+        return self._client.delete(f"/api/v1/tasks/{self.ids[numbers[0]]}").status_code == 200
 
     def tasks(self) -> list[Any]:
         return [self._task(task) for task in self._client.get("/api/v1/tasks").json()["data"]]
@@ -90,10 +104,13 @@ class Mcp:
             self.ids += [task["id"] for task in result.structured_content["tasks"]]
         return not result.is_error
 
-    def update(self, number: int, changes: dict[str, Any]) -> bool:
-        if "description" in changes and changes["description"] is None:
-            changes = {**{name: changes[name] for name in changes if name != "description"}, "clear_description": True}
-        return self._done("update_task", task_id=self.ids[number], **changes)
+    def update(self, changes: dict[int, dict[str, Any]]) -> bool:
+        return self._done("update_tasks", tasks=[self._change(*change) for change in changes.items()])
+
+    def _change(self, number: int, change: dict[str, Any]) -> dict[str, Any]:
+        if "description" in change and change["description"] is None:
+            change = {**{name: change[name] for name in change if name != "description"}, "clear_description": True}
+        return {"task_id": self.ids[number], **change}
 
     def set_completed(self, numbers: list[int], is_completed: bool) -> bool:
         tool = "complete_tasks" if is_completed else "reopen_tasks"
@@ -139,7 +156,7 @@ def test_rest_and_mcp_tell_the_same_story(sides: tuple[Rest, Mcp, str]) -> None:
     chance = random.Random(5)
     done = 0
     for _ in range(OPERATIONS):
-        operation = draw(chance, len(rest.ids), rest.gone)
+        operation = draw(chance, len(rest.ids))
         first, second = operation(rest), operation(mcp)
         assert first == second
         done += first
@@ -151,25 +168,31 @@ def test_rest_and_mcp_tell_the_same_story(sides: tuple[Rest, Mcp, str]) -> None:
         assert_replay_equals_tasks(sql)
 
 
-def draw(chance: random.Random, tasks: int, gone: set[int]) -> Callable[[Side], bool]:
-    """An operation on one task, which may be gone, or on many that are there: REST has none that is for all or none."""
+def draw(chance: random.Random, tasks: int) -> Callable[[Side], bool]:
+    """An operation on one task or a few, of which some may be gone: then nothing is done."""
     kind = chance.choice(["create", "update", "update", "complete", "complete", "reopen", "delete"])
     if kind == "create" or not tasks:
         new = [task(chance) for _ in range(chance.randint(1, 4))]
         if chance.random() < 0.1:
             new = [{"title": " " * chance.randint(0, 3)}]
         return lambda side: side.create(new)
-    number = chance.randrange(tasks)
+    # The newest ones, of which few are gone.
+    newest = range(max(0, tasks - 20), tasks)
+    numbers = chance.sample(newest, min(len(newest), chance.choice([1, 1, 2, 3])))
     if kind == "update":
-        changes = task(chance)
-        for name in chance.sample(["title", "description"], chance.randint(0, 2)):
-            changes.pop(name, None)
-        return lambda side: side.update(number, changes)
+        changes = {number: change(chance) for number in numbers}
+        return lambda side: side.update(changes)
     if kind == "delete":
-        return lambda side: side.delete([number])
-    there = sorted(set(range(tasks)) - gone)
-    numbers = chance.sample(there, min(len(there), chance.randint(0, 4))) or [number]
+        return lambda side: side.delete(numbers)
     return lambda side: side.set_completed(numbers, kind == "complete")
+
+
+def change(chance: random.Random) -> dict[str, Any]:
+    """A title, a description, both, or (which is refused) none."""
+    changes = task(chance)
+    for name in chance.choice([[], ["title"], ["description"], ["title", "description"]]):
+        del changes[name]
+    return changes
 
 
 def task(chance: random.Random) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from taskapi.errors import (
     SchemaMismatch,
 )
 from taskapi.mcp.server import create_server
+from taskapi.mcp.tools import TOOLS
 from taskapi.repository import Repository
 from tests.mcp.agent import Agent, stdio_agent, text_of
 from tests.support.folders import short_folder
@@ -26,7 +27,7 @@ PATIENCE = {"DB_POOL_TIMEOUT": "0.5"}
 
 def test_a_database_that_was_never_there(tmp_path: Any) -> None:
     with stdio_agent({**PATIENCE, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}, tmp_path) as agent:
-        assert len(agent.tools()) == 9
+        assert len(agent.tools()) == len(TOOLS)
         refusal = agent.refusal("list_tasks")
     assert "The database cannot be reached" in refusal
     assert "Call list_tasks again in 2 s" in refusal
@@ -53,7 +54,7 @@ class Broken:
     def __init__(self) -> None:
         self.error: Exception = RuntimeError()
 
-    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool, once: bool = False) -> None:
+    def run(self, name: str, parameters: dict[str, Any], *, repeatable: bool, **options: bool) -> None:
         raise self.error
 
 
@@ -73,7 +74,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("create_tasks", {"tasks": [{"title": "x"}]}),
     ("list_tasks", {}),
     ("get_task", {"task_id": NOBODY}),
-    ("update_task", {"task_id": NOBODY, "title": "x"}),
+    ("update_tasks", {"tasks": [{"task_id": NOBODY, "title": "x"}]}),
     ("complete_tasks", {"task_ids": [NOBODY]}),
     ("reopen_tasks", {"task_ids": [NOBODY]}),
     ("delete_tasks", {"task_ids": [NOBODY]}),

@@ -64,7 +64,7 @@ def test_create_all_or_none(agent: Agent, module_sql: Sql) -> None:
 def test_list_by_state_and_text(agent: Agent) -> None:
     mark = uuid.uuid4().hex
     first, second = agent.create(f"Café {mark}", f"100% _sure_ {mark}")
-    agent.answer("update_task", task_id=first, description="a \\ backslash")
+    agent.answer("update_tasks", tasks=[{"task_id": first, "description": "a \\ backslash"}])
     agent.answer("complete_tasks", task_ids=[second])
 
     def found(**query: Any) -> list[str]:
@@ -97,7 +97,7 @@ def test_pages_hold_every_task_once(agent: Agent) -> None:
 
 def test_get_a_task_with_its_history(agent: Agent) -> None:
     (task_id,) = agent.create("one")
-    agent.answer("update_task", task_id=task_id, title="two", description="d")
+    agent.answer("update_tasks", tasks=[{"task_id": task_id, "title": "two", "description": "d"}])
     agent.answer("complete_tasks", task_ids=[task_id])
     found = agent.answer("get_task", task_id=task_id)
     task = found["task"]
@@ -107,15 +107,54 @@ def test_get_a_task_with_its_history(agent: Agent) -> None:
     assert found["history"][1]["what"] == "title: 'one' -> 'two'; description: none -> 'd'"
 
 
-def test_update(agent: Agent, module_sql: Sql) -> None:
+def test_update_one_and_many(agent: Agent, module_sql: Sql) -> None:
+    first, second, third = agent.create("first", "second", "third")
+    changes: list[dict[str, Any]] = [
+        {"task_id": third, "title": "3"},
+        {"task_id": second, "title": "second"},
+        {"task_id": first, "description": "d"},
+    ]
+    assert agent.answer("update_tasks", tasks=changes) == {
+        "tasks": [{"id": third, "title": "3"}, {"id": first, "title": "first", "about": "d"}],
+        "unchanged": [second],
+    }
+    cleared = agent.answer("update_tasks", tasks=[{"task_id": first, "clear_description": True}])
+    assert cleared == {"tasks": [{"id": first, "title": "first"}], "unchanged": []}
+    before = state(module_sql)
+    refusal = agent.refusal(
+        "update_tasks",
+        tasks=[
+            {"task_id": first},
+            {"task_id": second, "description": "d", "clear_description": True},
+            {"task_id": third, "title": "x" * 256},
+            {"title": "x"},
+            {"task_id": first, "title": "x", "version": 1},
+        ],
+    )
+    assert "tasks[0]: must give a title, a description or both" in refusal
+    assert "tasks[1].clear_description: must not be true beside a description" in refusal
+    assert "tasks[2].title: must have at most 255" in refusal
+    assert "tasks[3].task_id: is required" in refusal
+    assert "tasks[4].version: is not known here" in refusal
+    twice = [{"task_id": first, "title": "x"}, {"task_id": second, "title": "x"}, {"task_id": first, "title": "y"}]
+    assert "tasks[2]: is tasks[0] again" in agent.refusal("update_tasks", tasks=twice)
+    gone = agent.refusal("update_tasks", tasks=[{"task_id": first, "title": "x"}, {"task_id": NOBODY, "title": "x"}])
+    assert NOBODY in gone
+    assert first not in gone
+    assert state(module_sql) == before
+
+
+def test_an_older_client_may_go_on_with_update_task(agent: Agent, module_sql: Sql) -> None:
+    """It is not listed any more, and does what it did."""
     (task_id,) = agent.create("title")
-    assert agent.answer("update_task", task_id=task_id, description="d")["task"]["title"] == "title"
+    call = {"task_id": task_id, "description": "d", "operation_id": str(uuid.uuid4())}
+    updated = agent.answer("update_task", **call)
+    assert (updated["task"]["title"], updated["task"]["description"]) == ("title", "d")
+    assert agent.answer("update_task", **call) == {**updated, "replayed": True}
     assert agent.answer("update_task", task_id=task_id, clear_description=True)["task"]["description"] is None
     before = state(module_sql)
     assert "must give a title, a description or both" in agent.refusal("update_task", task_id=task_id)
-    both = agent.refusal("update_task", task_id=task_id, description="d", clear_description=True)
-    assert "clear_description: must not be true beside a description" in both
-    assert "title: must have at most 255" in agent.refusal("update_task", task_id=task_id, title="x" * 256)
+    assert "list_tasks finds" in agent.refusal("update_task", task_id=NOBODY, title="x")
     assert state(module_sql) == before
 
 
@@ -175,7 +214,7 @@ def test_a_missing_task_stops_the_whole_call(agent: Agent, module_sql: Sql, tool
 
 def test_a_task_that_does_not_exist(agent: Agent) -> None:
     assert "list_tasks finds" in agent.refusal("get_task", task_id=NOBODY)
-    assert "list_tasks finds" in agent.refusal("update_task", task_id=NOBODY, title="x")
+    assert "list_tasks finds" in agent.refusal("update_tasks", tasks=[{"task_id": NOBODY, "title": "x"}])
     assert agent.answer("task_history", task_id=NOBODY) == {"entries": [], "total": 0}
 
 
@@ -206,6 +245,11 @@ def test_a_task_that_does_not_exist(agent: Agent) -> None:
         ),
         ("complete_tasks", {"task_ids": [NOBODY, "x"]}, "task_ids[1]: must be a UUID"),
         ("delete_tasks", {"task_ids": 5}, "task_ids[0]: must be a UUID"),
+        (
+            "update_tasks",
+            {"tasks": [{"task_id": NOBODY, "clear_description": "maybe"}]},
+            "tasks[0].clear_description: must be true or false",
+        ),
         ("update_task", {"task_id": NOBODY, "clear_description": "maybe"}, "clear_description: must be true or false"),
         ("task_history", {"page": 0}, "page: must be 1 or more"),
         ("task_history", {"action_type": "made"}, "action_type: must be one of CREATED"),
@@ -224,7 +268,7 @@ def test_an_operation_id_covers_the_whole_call(agent: Agent, module_sql: Sql) ->
     agent.answer("complete_tasks", task_ids=ids[:1])
     calls: list[tuple[str, dict[str, Any]]] = [
         ("create_tasks", {"tasks": [{"title": "one"}, {"title": "two"}]}),
-        ("update_task", {"task_id": ids[0], "title": "new"}),
+        ("update_tasks", {"tasks": [{"task_id": ids[0], "title": "new"}, {"task_id": ids[3], "title": "d"}]}),
         ("complete_tasks", {"task_ids": ids[:3]}),
         ("reopen_tasks", {"task_ids": ids}),
         ("delete_tasks", {"task_ids": ids}),
@@ -252,7 +296,7 @@ def test_a_call_that_changed_nothing_leaves_its_id_free(agent: Agent) -> None:
 
 def test_annotations_are_true(agent: Agent, module_sql: Sql) -> None:
     a, b = agent.create("a", "b")
-    agent.answer("update_task", task_id=a, description="text")
+    agent.answer("update_tasks", tasks=[{"task_id": a, "description": "text"}])
     calls: dict[str, dict[str, Any]] = {
         "create_tasks": {"tasks": [{"title": "c"}]},
         "list_tasks": {},
@@ -261,7 +305,8 @@ def test_annotations_are_true(agent: Agent, module_sql: Sql) -> None:
         "weekly_stats": {},
         "complete_tasks": {"task_ids": [a, b]},
         "reopen_tasks": {"task_ids": [a, b]},
-        "update_task": {"task_id": a, "title": "z", "clear_description": True},
+        "update_tasks": {"tasks": [{"task_id": a, "title": "z", "clear_description": True}]},
+        "undo": {"task_id": a, "version": 5},
         "delete_tasks": {"task_ids": [a, b]},
     }
     hints = {tool.name: tool.annotations for tool in agent.tools()}

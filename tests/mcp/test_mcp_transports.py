@@ -153,6 +153,7 @@ ARGUMENTS = {
     "create_tasks": ("tasks", "operation_id"),
     "list_tasks": ("state", "text", "limit", "cursor"),
     "get_task": ("task_id",),
+    "update_tasks": ("tasks", "operation_id"),
     "update_task": ("task_id", "title", "description", "operation_id"),
     "complete_tasks": ("task_ids", "operation_id"),
     "reopen_tasks": ("task_ids",),

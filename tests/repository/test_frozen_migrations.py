@@ -20,6 +20,13 @@ DIGESTS = {
     "0006": "37c5e71dbef9f6f0",
     "0007": "01654b966b60a3f6",
     "0008": "78ae880cc96cf020",
+    "0009": "077df2f7cb70e51f",
+    "0010": "53b6fe541146e029",
+    "0011": "78ecc7e94a7c1b15",
+    "0012": "e0dac77b68e54481",
+    "0013": "456ac807af2f1719",
+    "0014": "efc42f58138c4361",
+    "0015": "5984eb541e933c6f",
 }
 """Of the SQL of each upgrade. A new migration adds its own."""
 

@@ -107,7 +107,7 @@ def test_created_is_the_first_and_only_the_first(action: str, version: int, task
         add_entry(sql, task_id, version, action)
 
 
-def test_there_are_five_actions(task_id: UUID, sql: Sql) -> None:
+def test_there_are_six_actions(task_id: UUID, sql: Sql) -> None:
     with pytest.raises(psycopg2.errors.CheckViolation, match="task_history_action_type"):
         add_entry(sql, task_id, 3, "RENAMED")
 

@@ -10,7 +10,10 @@ from taskapi.repository import Repository
 from tests.support.sql import Sql
 from tests.support.tasks import id_of
 
-FIELDS = ["history_id", "task_id", "action_type", "description", "timestamp"]
+FIELDS = [
+    *("history_id", "task_id", "action_type", "description", "timestamp"),
+    *("task_title", "version", "actor", "request_id", "change_set"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,8 @@ def test_an_entry_has_the_contracts_fields(tasks: list[UUID], shared_repository:
         assert [entry[name] for name in FIELDS] == list(
             shared_sql.rows(
                 "SELECT history_id, task_id, action_type, description,"
-                " to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+                " to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
+                " snapshot ->> 'title', version, actor, request_id, change_set"
                 " FROM task_history WHERE action_type = 'DELETED'"
             )[0]
         )

@@ -15,10 +15,26 @@ ARGUMENTS = {
     "task": '{"title": "x", "description": null}',
     "tasks": '[{"title": "x", "description": null}]',
     "task_id": TASK,
-    "task_ids": f"{{{TASK}}}",
-    "changes": f'[{{"id": "{TASK}", "title": "y"}}]',
+    "changes": '{"title": "y"}',
+    "elements": f'[{{"id": "{TASK}", "title": "y"}}]',
     "entries": 3,
+    "expected": "{7}",
+    "version": 1,
+    "of_request": None,
+    "of_change_set": None,
+    "of_actor": None,
+    "since": None,
+    "until": None,
+    "most": 1000,
+    "skip_conflicts": False,
+    "dry_run": False,
+    "actor": None,
+    "request_id": None,
+    "change_set": None,
     "idempotency_key": None,
+    "known": "{1:1:/}",
+    "limit": 10,
+    "counts": True,
     "request_digest": None,
 }
 
@@ -29,7 +45,11 @@ STATEMENTS = (
     "create_tasks",
     "change_tasks",
     "delete_tasks",
+    "undo_changes",
+    "restore_task",
     "get_task_with_history",
+    "list_tasks",
+    "list_tasks_page",
 )
 
 LOCKED = """
@@ -53,9 +73,7 @@ def test_these_are_all_that_ask_both() -> None:
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_the_history_is_first(name: str, prepared: bool, emptied_database_url: str) -> None:
     statement = queries.load()[name]
-    values = {parameter: ARGUMENTS[parameter] for parameter in statement.parameters}
-    if name == "change_task":
-        values["changes"] = '{"title": "y"}'
+    values = {parameter: ARGUMENTS.get(parameter) for parameter in statement.parameters}
     with Sql(emptied_database_url) as holder, Sql(emptied_database_url) as asker, ThreadPoolExecutor(1) as thread:
         pid = asker.value("SELECT pg_backend_pid()")
         asker.execute("SET plan_cache_mode = force_generic_plan")

@@ -98,7 +98,7 @@ def test_no_update_of_many_writers_is_lost(database_url: str, new_repository: Ne
     ]
     for before, after in pairwise(descriptions):
         assert after.startswith(f"title: {before.partition(' -> ')[2]} -> ")
-    assert orjson.loads(repository.get_task(task_id=task_id))["title"] in descriptions[-1]
+    assert orjson.loads(repository.get_task(task_id=task_id).task)["title"] in descriptions[-1]
 
 
 @pytest.mark.parametrize(

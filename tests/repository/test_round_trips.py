@@ -3,16 +3,19 @@
 import inspect
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from taskapi.database import queries
 from taskapi.database.database import Database
+from taskapi.days import DAY
 from taskapi.deadline import deadline
 from taskapi.errors import IdempotencyKeyReused, TaskNotFound
 from taskapi.repository import Repository
 from taskapi.repository.history import NEAR
+from taskapi.repository.undo import Chosen
 from taskapi.settings import Settings
 from tests.support.folders import short_folder
 from tests.support.tasks import id_of
@@ -21,6 +24,7 @@ from tests.support.wire import Wire
 Do = Callable[[Repository, UUID], object]
 
 METHODS: dict[str, Do] = {
+    "history_page": lambda repository, _: repository.history_page(limit=10, offset=0),
     "create_task": lambda repository, _: repository.create_task(title="x", description=None),
     "list_tasks": lambda repository, _: repository.list_tasks(),
     "get_task": lambda repository, task_id: repository.get_task(task_id=task_id),
@@ -28,19 +32,35 @@ METHODS: dict[str, Do] = {
     "set_task_completed": lambda repository, task_id: repository.set_task_completed(task_id=task_id, is_completed=True),
     "delete_task": lambda repository, task_id: repository.delete_task(task_id=task_id),
     "create_tasks": lambda repository, _: repository.create_tasks(tasks=[{"title": "x", "description": None}] * 3),
+    "update_tasks": lambda repository, task_id: repository.update_tasks(changes=[{"id": task_id, "title": "y"}]),
     "set_tasks_completed": lambda repository, task_id: repository.set_tasks_completed(
         task_ids=[task_id], is_completed=True
     ),
     "delete_tasks": lambda repository, task_id: repository.delete_tasks(task_ids=[task_id]),
-    "list_tasks_page": lambda repository, _: repository.list_tasks_page(
-        is_completed=None, text=None, after=None, limit=10, excerpt=10
-    ),
+    "list_tasks_page": lambda repository, _: repository.list_tasks_page(limit=10),
+    "select_history": lambda repository, _: repository.select_history(actor="ann", limit=10),
+    "undo_change": lambda repository, task_id: repository.undo_change(task_id=task_id, version=1),
+    "undo": lambda repository, task_id: repository.undo(chosen=Chosen(task_id=task_id, version=1)),
+    "restore_task": lambda repository, task_id: repository.restore_task(task_id=task_id, version=1),
     "get_task_with_history": lambda repository, task_id: repository.get_task_with_history(task_id=task_id, entries=3),
     "list_history": lambda repository, _: repository.list_history(task_id=None, action_type=None, limit=10, offset=0),
+    "list_changes": lambda repository, _: repository.list_changes(after=None, limit=10),
+    "get_task_as_of": lambda repository, task_id: repository.get_task_as_of(task_id=task_id, as_of=datetime.now(UTC)),
+    "list_tasks_as_of": lambda repository, _: repository.list_tasks_as_of(as_of=datetime.now(UTC), limit=10),
+    "list_versions": lambda repository, task_id: repository.list_versions(task_id=task_id, after=0, limit=10),
+    "daily_stats": lambda repository, _: repository.daily_stats(start=date(2026, 1, 1), bounds=[DAY, 2 * DAY]),
     "weekly_stats": lambda repository, _: repository.weekly_stats(),
     "schema_version": lambda repository, _: repository.schema_version(),
     "check_transactions": lambda repository, _: repository.check_transactions(),
 }
+
+
+def far_list(repository: Repository, _: UUID) -> object:
+    """More tasks than are looked at one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("taskapi.repository.as_of.WALK", 0)
+        return repository.list_tasks_as_of(as_of=datetime.now(UTC), limit=10)
+
 
 OTHER_WAYS: dict[str, Do] = {
     "the history of a task": lambda repository, task_id: repository.list_history(
@@ -52,6 +72,10 @@ OTHER_WAYS: dict[str, Do] = {
     "a far page of the history": lambda repository, _: repository.list_history(
         task_id=None, action_type=None, limit=10, offset=NEAR
     ),
+    "a dry run": lambda repository, task_id: repository.undo(chosen=Chosen(task_id=task_id, version=1), dry_run=True),
+    "a page of a far list": far_list,
+    "the figures of a moment": lambda repository, _: repository.weekly_stats(as_of=datetime.now(UTC)),
+    "days by the sun": lambda repository, _: repository.daily_stats(start=date(1900, 1, 1), bounds=[7, 8]),
     "no change": lambda repository, task_id: repository.set_task_completed(task_id=task_id, is_completed=False),
     "a new key": lambda repository, task_id: repository.update_task(
         task_id=task_id, changes={"title": "z"}, idempotency_key=str(task_id)
@@ -94,6 +118,10 @@ def test_so_does_each_other_way_through_them(do: Do, wired: tuple[Repository, Wi
     assert round_trips(wired, do) == 1
 
 
+def test_so_does_a_search_which_has_a_plan_of_its_own(wired: tuple[Repository, Wire]) -> None:
+    assert round_trips(wired, lambda repository, _: repository.list_tasks_page(text="x", limit=10)) == 1
+
+
 def test_nor_does_an_answer_that_there_is_nothing_cost_more(wired: tuple[Repository, Wire]) -> None:
     def missing(repository: Repository, _: UUID) -> None:
         with pytest.raises(TaskNotFound):
@@ -122,7 +150,7 @@ def test_even_the_first_run_on_a_connection_costs_one(wired: tuple[Repository, W
     repository = Repository(Database(Settings(database_url=wire.url, db_connections=1)))
     repository.schema_version()
     before = wire.round_trips
-    repository.weekly_stats()
+    repository.list_tasks()
     assert wire.round_trips - before == 1
 
 

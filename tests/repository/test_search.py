@@ -11,6 +11,7 @@ from taskapi.settings import Settings
 from tests.conftest import NewRepository
 from tests.support.server import Server
 from tests.support.sql import Sql
+from tests.support.tasks import tasks_of
 
 
 @pytest.fixture(scope="module", params=["the locale C", "C.UTF-8"])
@@ -24,8 +25,7 @@ def repository(request: pytest.FixtureRequest, postgres: Server, new_repository:
 
 
 def found(repository: Repository, text: str) -> list[str]:
-    page = repository.list_tasks_page(is_completed=None, text=text, after=None, limit=10, excerpt=10)
-    return [task["title"] for task in orjson.loads(page)]
+    return [task["title"] for task in tasks_of(repository.list_tasks_page(text=text, limit=10))]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def looked(sql: Sql) -> tuple[list[int], list[int]]:
     monday = int(sql.value("SELECT extract(epoch FROM date_trunc('week', now() AT TIME ZONE 'UTC'))"))
     (figures,) = sql.rows(
         LOOK.format(far=text["list_far_history"], near=text["list_history"], stats=text["weekly_stats"]),
-        {"owner": "default", "limit": 0, "offset": 0, "starts": monday, "ends": monday + WEEK},
+        {"owner": "default", "limit": 0, "offset": 0, "length": "1 day", "starts": monday, "ends": monday + WEEK},
     )
     return list(figures[:6]), list(figures[6:])
 
@@ -85,6 +85,9 @@ def test_exact_while_many_write_and_fold(database_url: str, new_repository: NewR
                     {
                         "owner": "default",
                         "task": '{"title": "slow"}',
+                        "actor": None,
+                        "request_id": None,
+                        "change_set": None,
                         "idempotency_key": None,
                         "request_digest": None,
                     },
@@ -256,9 +259,9 @@ def test_who_cannot_update_them_answers_without(
     sql.execute(f"ALTER DATABASE {sql.database} SET default_transaction_read_only = on")
     ran, run_once = list[str](), Database._run_once
 
-    def noting(database: Database, name: str, parameters: Any) -> Any:
+    def noting(database: Database, name: str, parameters: Any, own_plan: bool) -> Any:
         ran.append(name)
-        return run_once(database, name, parameters)
+        return run_once(database, name, parameters, own_plan)
 
     monkeypatch.setattr(Database, "_run_once", noting)
     reader = new_repository(database_url)
@@ -271,11 +274,11 @@ def test_a_busy_moment_keeps_nobody_from_trying_again(repository: Repository, mo
     repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
     refusals, ran, run_once = [PoolBusy(), Conflict(), RolledBack()], list[str](), Database._run_once
 
-    def noting(database: Database, name: str, parameters: Any) -> Any:
+    def noting(database: Database, name: str, parameters: Any, own_plan: bool) -> Any:
         ran.append(name)
         if name == "fold_totals" and refusals:
             raise refusals.pop(0)
-        return run_once(database, name, parameters)
+        return run_once(database, name, parameters, own_plan)
 
     monkeypatch.setattr(Database, "_run_once", noting)
     monkeypatch.setattr("taskapi.repository.base.BUSY_PAUSE", 0.0)

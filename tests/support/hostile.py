@@ -1,19 +1,27 @@
 """Hostile requests as bytes: what no client sends by mistake, made by a generator for each kind of malice."""
 
+import json
 import random
 import string
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 from tests.support import raw
 from tests.support.hostile_bodies import SQL, bodies
 
 NOBODY = str(UUID(int=4, version=4))
-TASKS, HISTORY = "/api/v1/tasks", "/api/v1/history"
+TASKS, HISTORY, UNDO, CHANGES = "/api/v1/tasks", "/api/v1/history", "/api/v1/undo", "/api/v1/changes"
+EVENTS = {"Accept": "text/event-stream"}
 TASK = f"{TASKS}/{{id}}"
 """A task that is there: what should be refused and is not would change it."""
 
 VALID = b'{"title": "x"}'
+
+PARAMETERS = {
+    TASKS: ["is_completed", "text", "created_from", "updated_before", "completed_from", "cursor", "count"],
+    HISTORY: ["actor", "request_id", "change_set", "from", "before", "cursor"],
+}
 
 
 Request = tuple[str, bytes]
@@ -28,6 +36,7 @@ def writes() -> Iterator[Request]:
     for name, body in bodies():
         yield f"POST {name}", raw.sized("POST", TASKS, body)
         yield f"PUT {name}", raw.sized("PUT", TASK, body)
+        yield f"in bulk {name}", raw.sized("POST", f"{TASKS}/bulk", b'{"create": [%s, %s]}' % (VALID, body))
     for kind in ("", "text/plain", "text/html", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
         yield f"Content-Type {kind}", raw.sized("POST", TASKS, VALID, {"Content-Type": kind})
     for kind in ("application/jsonp", "application/json/x", "json", ";", "application/", "a" * 5000, "\xff"):
@@ -36,6 +45,48 @@ def writes() -> Iterator[Request]:
         yield f"key {key[:10]!r}", raw.sized("POST", TASKS, VALID, {**raw.JSON, "Idempotency-Key": key})
     yield "gzip", raw.sized("POST", TASKS, b"\x1f\x8b\x08\x00" + bytes(100), {**raw.JSON, "Content-Encoding": "gzip"})
     yield "two keys", raw.sized("POST", TASKS, VALID, {**raw.JSON, "Idempotency-Key": "a", "idempotency-key": "é"})
+
+
+def _chosen(**body: Any) -> bytes:
+    return raw.sized("POST", UNDO, json.dumps(body).encode())
+
+
+def undos() -> Iterator[Request]:
+    """Versions, times and choices that are none, in place of what is to be undone."""
+    numbers = ["0", "-1", "1.5", "1e999", "2147483648", "9" * 20, "9" * 5000, "true", "null", '"1"', "[1]", "{}"]
+    for number in [*numbers, "NaN", "01", "0x1", ""]:
+        for path in (f"{TASK}/undo", f"{TASK}/restore"):
+            yield f"{path} {number[:20]}", raw.sized("POST", path, b'{"version": %s}' % number.encode())
+        body = f'{{"task_id": "{NOBODY}", "version": {number}}}'
+        yield f"version {number[:20]}", raw.sized("POST", UNDO, body.encode())
+    times = ["", "x", "now", "infinity", "-infinity", "epoch", "today", "2026", "1764000000", "2026-01-01", *SQL]
+    times += ["0000-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T24:00:01Z", "2026-01-01T00:00:61Z"]
+    times += ["2026-01-01T00:00:00", "2026-01-01T00:00:00 BC", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00Zulu"]
+    times += ["99999-01-01T00:00:00Z", "2026-W01-1T00:00:00Z", "２０２６-01-01T00:00:00Z", "2026-01-01T00:00:00.Z"]
+    # The last two are times, and there was nothing before or after them.
+    times += ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]
+    times += ["9999-12-01T23:59:59-23:59", f"9999-01-01T00:00:00.{'9' * 99}Z"]
+    for time in times:
+        for place in ("since", "until"):
+            yield f"{place} {time[:40]}", _chosen(actor="x", **{"since": "2026-01-01T00:00:00Z", place: time})
+    values: list[Any] = [*SQL, "", "\0", "\ud800", "x" * 100_000, 5, True, [], {}, {"a": 1}, 1.5]
+    for value in values:
+        for name in ("request_id", "change_set", "task_id"):
+            yield f"{name} {value!r:.40}", _chosen(**{name: value})
+        yield f"actor {value!r:.40}", _chosen(actor=value, since="2026-01-01T00:00:00Z")
+    for text in (
+        "{}",
+        "[]",
+        "null",
+        '{"request_id": "x", "change_set": "x"}',
+        '{"until": "2026-01-01T00:00:00Z"}',
+        "x",
+    ):
+        yield f"undo {text}", raw.sized("POST", UNDO, text.encode())
+    for flag in ("dry_run", "skip_conflicts"):
+        for value in ("0", "1", '"true"', "null", "[]"):
+            body = f'{{"request_id": "x", "{flag}": {value}}}'
+            yield f"{flag} {value}", raw.sized("POST", UNDO, body.encode())
 
 
 def ids() -> Iterator[Request]:
@@ -78,6 +129,16 @@ def queries() -> Iterator[Request]:
         for value in values:
             query = f"{name}={value.replace('{name}', name)}"
             yield f"query {query[:40]}", raw.request("GET", f"{HISTORY}?{query}")
+    hostile_times = ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "infinity", "epoch", "294277-01-01T00:00:00Z"]
+    for path, names in PARAMETERS.items():
+        for name in names:
+            for value in [*values, *hostile_times, "%ED%A0%80", "W10", "bnVsbA", "e30"]:
+                query = f"{name}={value.replace('{name}', name)}"
+                yield f"query {path} {query[:40]}", raw.request("GET", f"{path}?limit=1&{query}")
+    for value in [*values, "MQ", "MToxOi8", quoted("731:731:/"), "A" * 7000]:
+        yield f"cursor {value[:20]}", raw.request("GET", f"{CHANGES}?after={value}")
+        yield f"last event {value[:20]}", raw.request("HEAD", CHANGES, {**EVENTS, "Last-Event-ID": value})
+        yield f"wait {value[:20]}", raw.request("HEAD", f"{CHANGES}?wait={value}")
     for query in ("&" * 3000, "=" * 3000, "page=1&" * 500, "%" * 1000, "?" * 1000, "a=b#c", "\xff=\xfe"):
         for path in (TASKS, HISTORY, TASK, "/api/v1/stats/weekly", "/api/v1/health", "/nothing"):
             yield f"query {path} {query[:10]!r}", raw.request("GET", f"{path}?{query}")
@@ -338,7 +399,7 @@ def other_protocols() -> Iterator[Request]:
         yield f"letters {number}", f"GET {printable} HTTP/1.1\r\n{printable}\r\n\r\n".encode()
 
 
-GROUPS = [writes, ids, queries, targets, methods, headers, framing, other_protocols]
+GROUPS = [writes, undos, ids, queries, targets, methods, headers, framing, other_protocols]
 
 SILENT = {f"other_protocols: {name}" for name in ("TLS", "PostgreSQL", "SOCKS", "U+0000", "one letter", "nothing")}
 """What has no first line of a request: nobody is there who could read an answer in HTTP."""

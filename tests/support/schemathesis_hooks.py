@@ -1,21 +1,65 @@
 """What schemathesis cannot know from an OpenAPI document; it loads this by itself (SCHEMATHESIS_HOOKS)."""
 
+import re
 from typing import Any
 from uuid import uuid4
 
 import schemathesis
 
-from taskapi.schemas.fields import is_idempotency_key
+from taskapi.cursors import BASE64, position_cursor
+from taskapi.schemas.fields import MOMENT, is_idempotency_key
+from taskapi.schemas.headers import TAGS
+
+CURSOR = position_cursor("3:3:/")
+"""A cursor of the changes that every database has: nothing is seen."""
+
+LONGEST_QUERY = 6500
+"""The most characters of a parameter, percent-encoded: what does not fit into a request's first line is answered by
+the server, which knows no document."""
+
+DAYS = {"from": "2026-11-01", "before": "2026-11-25"}
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Give each request a key of its own where it has a valid one.
+    """Make true what a document cannot say: then valid data that is refused is a finding. What breaks a rule that the
+    document has is sent as it is.
 
-    A key belongs to one request for good: with another one the contract demands 422, which a document cannot say. So
-    the document's example, sent with request after request, would be taken for valid data that is refused. What is no
-    valid key is sent as it is.
+    - A key belongs to one request for good: with another one the contract demands 422.
+    - A condition is about the versions that a task is at: with others the contract demands 412.
+    - A cursor comes from an answer. One of a page belongs to its filters, and stands without `page` and `offset`.
+    - A time zone is one of some six hundred. A range of days has an order. A time of the past is not in the future, and
+      a list of then takes few parameters.
+    - A version to restore is not a deletion.
     """
-    for name, value in (case.headers or {}).items():
+    _headers(case.headers or {})
+    path, query = case.operation.path, case.query or {}
+    if path.endswith("/restore") and isinstance(case.body, dict) and type(case.body.get("version")) is int:
+        case.body["version"] = min(case.body["version"], 1)
+    for name, value in query.items():
+        text = str(value)
+        if name == "after" and path.endswith("/changes") and BASE64.fullmatch(text):
+            query[name] = CURSOR
+        elif name == "tz" and 0 < len(text) <= 255:
+            query[name] = "Europe/Berlin"
+        elif name in DAYS and path.endswith("/daily") and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            query[name] = DAYS[name]
+        elif name == "as_of" and MOMENT.fullmatch(text):
+            query[name] = "2026-01-01T00:00:00Z"
+        elif isinstance(value, str) and len(value) > LONGEST_QUERY // 12:
+            query[name] = value[: max(LONGEST_QUERY // 12, 256)] if not value.isascii() else value[:LONGEST_QUERY]
+    if path.endswith(("/tasks", "/history")):
+        query.pop("cursor", None)
+    if path.endswith("/tasks"):
+        query.pop("as_of", None)
+
+
+def _headers(headers: Any) -> None:
+    for name, value in headers.items():
         if name.lower() == "idempotency-key" and isinstance(value, str) and is_idempotency_key(value):
-            case.headers[name] = str(uuid4())
+            headers[name] = str(uuid4())
+        # For what it can draw no value by the pattern, it sends 0 as a valid one.
+        if name.lower() in ("if-match", "if-none-match") and (value == "0" or re.fullmatch(TAGS, str(value))):
+            headers[name] = "*"
+        if name.lower() == "last-event-id" and BASE64.fullmatch(str(value)):
+            headers[name] = CURSOR

@@ -5,7 +5,8 @@ from uuid import UUID
 
 import orjson
 
-from taskapi.repository.base import Written
+from taskapi.repository.base import Found, Written
+from taskapi.repository.tasks import Listed
 from taskapi.web import examples
 from tests.support.sql import Sql
 
@@ -13,13 +14,20 @@ NOBODY = examples.TASK_ID
 """The id of no task: that of the documentation."""
 
 
-def task_of(answer: Written | bytes) -> dict[str, Any]:
+def task_of(answer: Written | Found | bytes) -> dict[str, Any]:
     """The task of an answer."""
-    task: dict[str, Any] = orjson.loads(answer.task if isinstance(answer, Written) else answer)
+    task: dict[str, Any] = orjson.loads(answer if isinstance(answer, bytes) else answer.task)
     return task
 
 
-def id_of(answer: Written | bytes) -> UUID:
+def tasks_of(answer: Listed) -> list[dict[str, Any]]:
+    """The tasks of a list."""
+    assert answer.tasks is not None
+    tasks: list[dict[str, Any]] = orjson.loads(answer.tasks)
+    return tasks
+
+
+def id_of(answer: Written | Found | bytes) -> UUID:
     """The id of the task of an answer."""
     return UUID(task_of(answer)["id"])
 

@@ -65,6 +65,7 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
     "REQUEST_DEADLINE": ("request_deadline", 30.0, {"60": 60.0}, NO_SECONDS),
     "DB_PREPARE": ("db_prepare", True, SWITCH, ["", "maybe"]),
     "MAX_BODY_BYTES": ("max_body_bytes", 1048576, {"1": 1, "5000": 5000}, ["", "0", "-1", "1MiB"]),
+    "MAX_STREAMS": ("max_streams", 400, {"0": 0, "10000": 10000}, ["", "-1", "10001", "many"]),
     "CORS_ORIGINS": (
         "cors_origins",
         ("http://localhost:3000",),

@@ -8,7 +8,8 @@ type Schemas = components["schemas"];
 type Task = Schemas["Task"];
 
 const address = process.argv[2]!;
-const api = createClient<paths>({ baseUrl: address });
+// Of the two ways in which the changes come, the JSON one.
+const api = createClient<paths, "application/json">({ baseUrl: address });
 
 // A frontend's dialogs: one for each code, and the compiler says where one is missing.
 const dialogs: Record<Schemas["Popup"], string> = {
@@ -17,6 +18,7 @@ const dialogs: Record<Schemas["Popup"], string> = {
   TASK_COMPLETED: "Done!",
   TASK_INCOMPLETE: "The task is open again.",
   TASK_DELETED: "The task is gone.",
+  TASK_RESTORED: "It is as it was.",
 };
 const past: Record<Schemas["ActionType"], string> = {
   CREATED: "created",
@@ -24,6 +26,7 @@ const past: Record<Schemas["ActionType"], string> = {
   COMPLETED: "completed",
   INCOMPLETED: "reopened",
   DELETED: "deleted",
+  RESTORED: "restored",
 };
 
 function expect<Value>(found: Value, wanted: Value): void {
@@ -95,10 +98,62 @@ const uses: Record<keyof operations, () => Promise<void>> = {
     const deleted = done(await api.DELETE("/api/v1/tasks/{task_id}", { params: { ...path(), ...key() } }));
     expect(dialogs[deleted.popup], "The task is gone.");
   },
+  undo_change: async () => {
+    const body = { version: 5 };
+    const undone = done(await api.POST("/api/v1/tasks/{task_id}/undo", { params: { ...path(), ...key() }, body }));
+    expect(dialogs[undone.popup], "It is as it was.");
+    expect(undone.data?.id, task.id);
+    const stale = { ...path(), header: { "If-Match": '"1"' } };
+    const { response } = await api.POST("/api/v1/tasks/{task_id}/undo", { params: stale, body });
+    expect(response.status, 412);
+    expect(response.headers.get("ETag"), '"6"');
+  },
+  restore_task: async () => {
+    const restored = done(await api.POST("/api/v1/tasks/{task_id}/restore", { params: path(), body: { version: 1 } }));
+    expect(restored.data.description, task.description);
+  },
+  undo_changes: async () => {
+    const body = { task_id: task.id, version: 7, dry_run: true };
+    const preview = done(await api.POST("/api/v1/undo", { body }));
+    expect(preview.popup ?? null, null);
+    expect(preview.data.changes.map((change) => change.version).join(), "8");
+    expect(preview.data.conflicts.length, 0);
+    done(await api.DELETE("/api/v1/tasks/{task_id}", { params: path() }));
+  },
+  list_changes: async () => {
+    const page = done(await api.GET("/api/v1/changes", { params: { query: { limit: 1000 } } })).data;
+    const after = { query: { after: page.cursor, wait: 0 } };
+    expect(page.items.some((item) => item.task_id === task.id), true);
+    expect(typeof done(await api.GET("/api/v1/changes", { params: after })).data.has_more, "boolean");
+  },
+  list_versions: async () => {
+    const params = { ...path(), query: { limit: 2 } };
+    const page = done(await api.GET("/api/v1/tasks/{task_id}/versions", { params })).data;
+    expect(page.items.map((version) => past[version.action_type]).join(), "created,changed");
+    expect(page.items[1]?.changes.description?.[0], task.description);
+    expect(page.has_more, true);
+  },
+  daily_stats: async () => {
+    const query = { from: "2026-11-01", before: "2026-11-03", tz: "Europe/Berlin" };
+    const { days } = done(await api.GET("/api/v1/stats/daily", { params: { query } })).data;
+    expect(days.map((day) => day.date).join(), "2026-11-01,2026-11-02");
+  },
+  write_tasks: async () => {
+    const body = { create: [{ title: "One" }, { title: "Two", description: null }] };
+    const created = done(await api.POST("/api/v1/tasks/bulk", { body, params: key() })).data ?? [];
+    const [one, two] = created.map((each) => each!.id);
+    const update = [{ id: one!, version: 1, title: "First" }, { id: two!, description: "new" }];
+    const updated = done(await api.POST("/api/v1/tasks/bulk", { body: { update } }));
+    expect(dialogs[updated.popup], "The task is changed.");
+    expect(updated.data?.map((each) => each?.title).join(), "First,Two");
+    const stale = await api.POST("/api/v1/tasks/bulk", { body: { complete: [one!, { id: two!, version: 1 }] } });
+    expect(stale.response.status, 412);
+    expect(done(await api.POST("/api/v1/tasks/bulk", { body: { delete: [one!, two!] } })).data, null);
+  },
   list_history: async () => {
     const query = { task_id: task.id, limit: 2 };
     const { items, pagination } = done(await api.GET("/api/v1/history", { params: { query } })).data;
-    expect(items.map((entry) => past[entry.action_type]).join(), "deleted,reopened");
+    expect(items.map((entry) => past[entry.action_type]).join(), "deleted,changed");
     expect(pagination.has_next, true);
     const created = { task_id: task.id, action_type: "CREATED" as const, offset: 0 };
     expect(done(await api.GET("/api/v1/history", { params: { query: created } })).data.pagination.total_count, 1);
