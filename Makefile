@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # Pip's own messages are errors alone; a dot a second, for as long as this shell lives, tells that it works.
-install = while kill -0 $$$$ 2> /dev/null; do printf .; sleep 1; done & \
-	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo; exit $$code
+install = while kill -0 $$$$ 2> /dev/null; do printf . >&2; sleep 1; done & \
+	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo >&2; exit $$code
 
-.PHONY: help run test lint format migrate faults system pooler peers bench clean
+.PHONY: help run test lint format migrate token faults system pooler peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -66,6 +66,10 @@ migrate: $(VENV)/run  ## Bring the schema of DATABASE_URL to the code's, whateve
 	@echo "Migrating the database of DATABASE_URL"
 	@AUTO_MIGRATE=true $(BIN)/python -m taskapi.migrations
 
+token: export SUB := $(SUB)
+token: $(VENV)/run  ## Print a token of JWT_SECRET for SUB=… (who it is), for development
+	@$(BIN)/python -m taskapi.token -- "$$SUB"
+
 clean:  ## Remove the virtual environment and caches; the data in .data/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -73,12 +77,12 @@ clean:  ## Remove the virtual environment and caches; the data in .data/ stays
 # The environment is of one Python: with another one it is made anew, and what was installed in it is gone.
 $(VENV)/python$(VERSION):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "taskapi needs Python 3.11 or later: make PYTHON=python3.11 …")'
-	@echo "Setting up the virtual environment in $(VENV)/ with Python $(VERSION)"
+	@echo "Setting up the virtual environment in $(VENV)/ with Python $(VERSION)" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/run: requirements.txt requirements-mcp.txt requirements-embedded.txt requirements-run.txt $(VENV)/python$(VERSION)
-	@printf "Installing what the service needs "
+	@printf "Installing what the service needs " >&2
 	@$(call install,$(BIN)/python,requirements-run.txt)
 	@# So that `python -m taskapi.mcp` works from any folder: what pip install -e does, without what it needs itself.
 	@$(BIN)/python -c 'import os, sysconfig; print(os.getcwd(), file=open(sysconfig.get_path("purelib") + "/taskapi.pth", "w"))'

@@ -90,8 +90,10 @@ def on_starting(server: Any) -> None:
     _check_addresses(server)
     if not settings.database_url:
         _start_embedded_database()
-    if not _schema_is_ready():
+    if not _runs("taskapi.migrations"):
         sys.exit(1)
+    if not settings.database_url and settings.takes_jwts:
+        _serve_embedded_database_as_a_lesser_role()
     os.environ[SLOTS_VARIABLE] = str(new_file())
     if settings.metrics:
         _share_metrics()
@@ -99,7 +101,7 @@ def on_starting(server: Any) -> None:
     _at_end_of_master(_end_of_reloads, server)
     if sys.flags.optimize > 1:
         server.log.warning("Python's -OO has removed the docstrings: /api/docs comes without its texts")
-    if not settings.api_tokens:
+    if not (settings.api_tokens or settings.takes_jwts):
         server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
 
 
@@ -145,7 +147,7 @@ def _ready_line(address: str | tuple[Any, ...]) -> str:
     line = f"taskapi is ready: {url}/api/docs"
     if settings.in_production:
         return line
-    token = "-H 'Authorization: Bearer YOUR_TOKEN' " if settings.api_tokens else ""
+    token = "-H 'Authorization: Bearer YOUR_TOKEN' " if settings.api_tokens or settings.takes_jwts else ""
     return (
         f"{line}  ·  try: curl -X POST {url}/api/v1/tasks {token}"
         """-H 'Content-Type: application/json' -d '{"title": "Buy milk"}'"""
@@ -212,10 +214,23 @@ def _start_embedded_database() -> None:
         sys.exit(f"taskapi: {error}")
 
 
-def _schema_is_ready() -> bool:
+def _serve_embedded_database_as_a_lesser_role() -> None:
+    """As in production: row-level security does not hold for the role that owns the tables."""
+    from taskapi.database.database_url import url_as
+    from taskapi.embedded import LESSER_ROLE
+
+    # Every client of its socket is trusted: nobody needs the password that it prints.
+    if not _runs("taskapi.role", LESSER_ROLE, output=subprocess.DEVNULL):
+        sys.exit(1)
+    os.environ["DATABASE_URL"] = url_as(Settings.from_environment(), LESSER_ROLE)
+
+
+def _runs(module: str, *arguments: str, output: int | None = None) -> bool:
+    """Run one of our programs; return whether it succeeded."""
     # In a process of its own: the master stays small, and free of libraries that must not be there before a fork.
     # In a group of its own: a ctrl-C is the master's to hear.
-    with subprocess.Popen([sys.executable, "-m", "taskapi.migrations"], cwd=ROOT, process_group=0) as process:
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=output, process_group=0) as process:
         try:
             return process.wait() == 0
         except BaseException:

@@ -12,9 +12,9 @@ from benchmarks.client import Client
 from benchmarks.growth import LARGE, SMALL
 from benchmarks.lab import Postgres, serve_taskapi
 from benchmarks.report import Report
+from taskapi.callers import OWNER
 from taskapi.database.connection import PLANNING
 from taskapi.database.queries import load
-from taskapi.repository.base import OWNER
 
 FILL = """
     SET session_replication_role = replica;  -- the triggers would look at each row

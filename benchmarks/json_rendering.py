@@ -11,8 +11,8 @@ import psycopg2.extensions as ext
 from psycopg2.extras import RealDictCursor
 
 from benchmarks.lab import Postgres
+from taskapi.callers import OWNER
 from taskapi.database.queries import load
-from taskapi.repository.base import OWNER
 from taskapi.schemas.tasks import TaskSchema
 
 ROUNDS = 9

@@ -14,11 +14,11 @@ from typing import Any
 
 import psycopg2
 
+from taskapi.callers import OWNER
 from taskapi.database.connection import PLANNING
 from taskapi.database.queries import load
 from taskapi.embedded import EmbeddedPostgres
 from taskapi.places import ROOT
-from taskapi.repository.base import OWNER
 from tests.support.service import free_port
 
 SETTINGS = {"max_connections": "200", "shared_buffers": "1GB", "max_wal_size": "8GB"}

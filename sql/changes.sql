@@ -106,3 +106,10 @@ LEFT JOIN (
     ORDER BY (entry).timestamp DESC, (entry).task_id DESC
     LIMIT 1
 ) AS last ON true;
+
+
+-- owners_with_news(owners, snapshots)
+-- Which of these owners have entries that a snapshot of theirs, at the same place, does not see: a JSON array. It runs
+-- for no owner, and tells nothing but the names.
+SELECT coalesce(json_agg(owner), '[]')::text AS owners
+FROM owners_with_news(%(owners)s::text[], %(snapshots)s::text[]::pg_snapshot[]) AS owner;

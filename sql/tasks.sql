@@ -111,9 +111,10 @@ FROM unchanged;
 
 
 -- list_tasks_page(owner, known, is_completed, pattern, created_from, created_before, updated_from, updated_before,
---     completed_from, completed_before, after_is_completed, after_created_at, after_id, limit, counts)
--- Tasks in the order of list_tasks: of one state or (null) of both; those that the filters select (null: any); after
--- the task with these sort keys (null: from the start). `known` and the position are those of list_tasks.
+--     completed_from, completed_before, begins_completed, after_is_completed, after_created_at, after_id, limit, counts)
+-- Tasks in the order of list_tasks: of one state or (null) of both; those that the filters select (null: any; of the
+-- creation, -infinity and infinity); after the task with these sort keys (null, and infinity: from the start), in the
+-- state in which the page begins. `known` and the position are those of list_tasks.
 -- The answer is (tasks, position, last, total): `last` is the page's last task where there are more (null: none), and
 -- `total` is how many there are on all pages, where `counts` asks for it.
 --
@@ -140,10 +141,10 @@ first AS MATERIALIZED (
     WHERE (SELECT position IS NULL FROM unchanged)
       AND owner COLLATE "POSIX" = %(owner)s::text
       AND coalesce(%(after_is_completed)s::boolean = %(is_completed)s::boolean, true)
-      AND is_completed = coalesce(%(after_is_completed)s::boolean, %(is_completed)s::boolean, false)
-      AND created_at >= coalesce(%(created_from)s::timestamptz, '-infinity')
-      AND created_at < coalesce(%(created_before)s::timestamptz, 'infinity')
-      AND created_at <= coalesce(%(after_created_at)s::timestamptz, 'infinity')
+      AND is_completed = %(begins_completed)s::boolean
+      AND created_at >= %(created_from)s::timestamptz
+      AND created_at < %(created_before)s::timestamptz
+      AND created_at <= %(after_created_at)s::timestamptz
       AND (%(after_id)s::uuid IS NULL OR created_at < %(after_created_at)s::timestamptz OR id > %(after_id)s::uuid)
       AND is_selected(
           tasks, %(pattern)s::text, %(updated_from)s::timestamptz, %(updated_before)s::timestamptz,
@@ -157,11 +158,11 @@ second AS MATERIALIZED (
     FROM tasks
     WHERE (SELECT position IS NULL FROM unchanged)
       AND owner COLLATE "POSIX" = %(owner)s::text
-      AND NOT coalesce(%(after_is_completed)s::boolean, %(is_completed)s::boolean, false)
+      AND NOT %(begins_completed)s::boolean
       AND coalesce(%(is_completed)s::boolean, true)
       AND is_completed
-      AND created_at >= coalesce(%(created_from)s::timestamptz, '-infinity')
-      AND created_at < coalesce(%(created_before)s::timestamptz, 'infinity')
+      AND created_at >= %(created_from)s::timestamptz
+      AND created_at < %(created_before)s::timestamptz
       AND is_selected(
           tasks, %(pattern)s::text, %(updated_from)s::timestamptz, %(updated_before)s::timestamptz,
           %(completed_from)s::timestamptz, %(completed_before)s::timestamptz
@@ -194,9 +195,9 @@ SELECT
         SELECT count(*)
         FROM tasks
         WHERE owner COLLATE "POSIX" = %(owner)s::text
-          AND is_completed IN (coalesce(%(is_completed)s::boolean, false), coalesce(%(is_completed)s::boolean, true))
-          AND created_at >= coalesce(%(created_from)s::timestamptz, '-infinity')
-          AND created_at < coalesce(%(created_before)s::timestamptz, 'infinity')
+          AND is_completed IN (%(is_completed)s::boolean IS TRUE, %(is_completed)s::boolean IS NOT FALSE)
+          AND created_at >= %(created_from)s::timestamptz
+          AND created_at < %(created_before)s::timestamptz
           AND is_selected(
               tasks, %(pattern)s::text, %(updated_from)s::timestamptz, %(updated_before)s::timestamptz,
               %(completed_from)s::timestamptz, %(completed_before)s::timestamptz

@@ -28,7 +28,7 @@
 -- undo_changes(owner, task_id, version, of_request, of_change_set, of_actor, since, until, most, skip_conflicts,
 --     dry_run, expected, actor, request_id, change_set, idempotency_key, request_digest)
 -- Takes back one version of a task, what a request or a change set has written, or what an actor (null: nobody known)
--- has written from `since` on and before `until` (null: now). Of more than `most` tasks, nothing. `expected`: as for
+-- has written from `since` on and before `until`, or infinity. Of more than `most` tasks, nothing. `expected`: as for
 -- change_task.
 -- The answer is (outcome, changes, conflicts, task, version, said). The last three are of the only task, if there is
 -- one.
@@ -62,7 +62,7 @@ chosen AS (
     WHERE owner = %(owner)s::text
       AND actor = %(of_actor)s::text
       AND timestamp >= %(since)s::timestamptz
-      AND timestamp < coalesce(%(until)s::timestamptz, 'infinity')
+      AND timestamp < %(until)s::timestamptz
     UNION ALL
     -- One index has this order, and is taken for it.
     (
@@ -72,7 +72,7 @@ chosen AS (
           AND %(of_actor)s::text IS NULL
           AND actor IS NULL
           AND timestamp >= %(since)s::timestamptz
-          AND timestamp < coalesce(%(until)s::timestamptz, 'infinity')
+          AND timestamp < %(until)s::timestamptz
         ORDER BY timestamp DESC, task_id DESC
     )
 ),
@@ -110,7 +110,7 @@ chain AS MATERIALIZED (
                 OR change_set = %(of_change_set)s::text
                 OR actor IS NOT DISTINCT FROM %(of_actor)s::text
                     AND timestamp >= %(since)s::timestamptz
-                    AND timestamp < coalesce(%(until)s::timestamptz, 'infinity'),
+                    AND timestamp < %(until)s::timestamptz,
                 false
             ) AS is_chosen,
             lead(version) OVER versions IS NULL AS is_newest,
@@ -488,7 +488,7 @@ asked AS MATERIALIZED (
     FROM task_history
     WHERE owner = %(owner)s::text
       AND task_id = %(task_id)s::uuid
-      AND version = coalesce(%(version)s::integer, (SELECT version FROM newest))
+      AND version = CASE WHEN %(version)s::integer IS NULL THEN (SELECT version FROM newest) ELSE %(version)s END
 ),
 locked AS MATERIALIZED (
     SELECT version

@@ -1,17 +1,16 @@
-"""Access for REST and MCP: checks of host names and bearer tokens (RFC 6750), and the text of a 401."""
+"""Access for REST and MCP: checks of host names, of bearer tokens (RFC 6750) and of JWTs; who a caller is."""
 
 import hmac
 import re
-from dataclasses import dataclass
+from typing import Protocol
 
 from taskapi.addresses import host_name
-
-UNAUTHORIZED = "Send a valid token in the header: Authorization: Bearer …"
-"""The message of a 401."""
+from taskapi.callers import ANYBODY, Caller
+from taskapi.errors import NoAccess
+from taskapi.settings import Settings
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="taskapi"'}
 """The header of a 401."""
-
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 """The name of a token."""
@@ -34,11 +33,41 @@ class HostNames:
         return name in self._names or name.endswith(self._suffixes)
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who sends a request: the name of its token, or None for a token without a name."""
+class Verifier(Protocol):
+    """What is needed of a sign-in: see taskapi.sign_in."""
 
-    name: str | None
+    def verify(self, token: str, *, waits: bool = True) -> Caller: ...
+
+
+class Access:
+    """Who may use the service, by API_TOKENS and the JWT settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._tokens = Tokens(settings.api_tokens) if settings.api_tokens else None
+        self._jwts: Verifier | None = None
+        if settings.takes_jwts:
+            # PyJWT and what it needs take a tenth of a second and 10 MB.
+            from taskapi.sign_in import SignIn
+
+            self._jwts = SignIn(settings)
+        self.is_open = not (settings.api_tokens or settings.takes_jwts)
+        """Whether everybody may use it."""
+
+    def caller(self, authorization: str, *, waits: bool = True) -> Caller:
+        """Who sends an Authorization header.
+
+        Raises NoAccess, and KeysUnavailable if the token's key cannot be had. Without `waits`, raises MustWait rather
+        than waiting for it.
+        """
+        if self.is_open:
+            return ANYBODY
+        caller = self._tokens.caller(authorization) if self._tokens else None
+        if caller is None:
+            scheme, _, token = authorization.partition(" ")
+            if not self._jwts or scheme.lower() != "bearer":
+                raise NoAccess
+            caller = self._jwts.verify(token.strip(), waits=waits)
+        return caller
 
 
 class Tokens:

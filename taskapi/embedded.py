@@ -24,6 +24,7 @@ import psycopg2
 from taskapi import identity
 
 NAME = "taskapi"  # the database and its role
+LESSER_ROLE = "taskapi_app"  # serves where callers sign in: row-level security does not hold for the other one
 PORT = 5432  # no TCP port is opened: this is only the end of the socket's name
 SOCKET = f".s.PGSQL.{PORT}"
 MAX_PATH = (103 if sys.platform == "darwin" else 107) - len(f"/run/{SOCKET}")  # bytes of a socket's path

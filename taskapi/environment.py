@@ -13,7 +13,7 @@ from taskapi.errors import ConfigurationError
 
 Value = TypeVar("Value")
 
-SECRETS = {"DATABASE_URL", "API_TOKENS"}
+SECRETS = {"DATABASE_URL", "API_TOKENS", "JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"}
 """The variables whose values no message may show."""
 
 TRUE = {"true", "1", "yes", "on", "t", "y"}

@@ -55,6 +55,21 @@ class MomentToCome(TaskapiError):
     sentence = "as_of: must not be more than 60 seconds ahead of the database's clock"
 
 
+class NoAccess(TaskapiError):
+    sentence = "Send a valid token in the header: Authorization: Bearer …"
+
+
+class KeysUnavailable(TaskapiError):
+    sentence = "The keys that tokens are checked with cannot be fetched now. Nothing was done; try again."
+
+    retry_after = 10
+    """Seconds after which another try makes sense."""
+
+
+class MustWait(TaskapiError):
+    sentence = "The keys that tokens are checked with have to be fetched first."
+
+
 class DatabaseUnavailable(TaskapiError):
     sentence = "The database cannot serve this now. Nothing was written; try again."
 
@@ -123,6 +138,15 @@ class OutcomeUnknown(DatabaseUnavailable):
 
 class SchemaMismatch(DatabaseUnavailable):
     sentence = "The database's schema is not this version's: run the migrations of taskapi. Nothing was written."
+
+    retry_after = 5
+
+
+class NotSecured(DatabaseUnavailable):
+    sentence = (
+        "row-level security is not active for this role. Run `python -m taskapi.role NAME` with DATABASE_URL of the"
+        " tables' owner, then serve with the role that it makes."
+    )
 
     retry_after = 5
 

@@ -33,6 +33,9 @@ LIMITS_SQL = (
 )
 """The SQL for a transaction that may take as long as it needs."""
 
+ALL_OWNERS_SQL = "SET LOCAL row_security = off"
+"""The SQL for a transaction that looks at the rows of all owners: it fails where row-level security would hide some."""
+
 LOCK_TIMEOUT_SQL = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; {LIMITS_SQL}"
 """A migration that waits for a table makes all later requests wait, too. So it gives up, and can be tried again later.
 Its work may take as long as it needs, whatever the role's limits are."""

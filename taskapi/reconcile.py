@@ -9,12 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions as ext
 
 from taskapi.database.database_url import without_password
 from taskapi.errors import ConfigurationError
 from taskapi.logs import take_over_prints
-from taskapi.migrations import LIMITS_SQL, connect
+from taskapi.migrations import ALL_OWNERS_SQL, LIMITS_SQL, connect
 from taskapi.repair import repair
 from taskapi.settings import Settings
 
@@ -192,7 +193,7 @@ def reconcile(connection: ext.connection) -> Account:
     # So that everything is from the same snapshot.
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     with connection.cursor() as cursor:
-        cursor.execute(f"{PLANNING_SQL}; {LIMITS_SQL}")
+        cursor.execute(f"{PLANNING_SQL}; {ALL_OWNERS_SQL}; {LIMITS_SQL}")
         cursor.execute(COUNT_SQL)
         tasks, entries = cursor.fetchone()
         cursor.execute(FAULTS_SQL, {"most": MOST_NAMED})
@@ -217,6 +218,13 @@ def main() -> int:
             account = reconcile(connection)
     except ConfigurationError as error:
         print(f"taskapi: {error}", file=sys.stderr)
+        return 2
+    except psycopg2.errors.InsufficientPrivilege as error:
+        print(
+            "taskapi: Where row-level security is on, only the tables' owner sees all: use its DATABASE_URL:"
+            f" {without_password(error, settings)}",
+            file=sys.stderr,
+        )
         return 2
     except psycopg2.Error as error:
         print(f"taskapi: The history could not be compared: {without_password(error, settings)}", file=sys.stderr)

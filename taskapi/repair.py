@@ -9,13 +9,14 @@ import sys
 from contextlib import closing
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions as ext
 
 from taskapi.database import queries
 from taskapi.database.database_url import without_password
 from taskapi.errors import ConfigurationError
 from taskapi.logs import take_over_prints
-from taskapi.migrations import LIMITS_SQL, connect
+from taskapi.migrations import ALL_OWNERS_SQL, LIMITS_SQL, connect
 from taskapi.settings import Settings
 
 RENUMBER_SQL = """
@@ -155,7 +156,7 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
     """
     found = []
     with connection.cursor() as cursor:
-        cursor.execute(LIMITS_SQL)
+        cursor.execute(f"{ALL_OWNERS_SQL}; {LIMITS_SQL}")
         cursor.execute(queries.load()["is_rewound"].text)
         if cursor.fetchone()[0]:
             found.append("The history has transaction ids that are still to come in this cluster.")
@@ -172,14 +173,14 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
             if not only_check:
                 # So that the totals and the periods are from the same snapshot.
                 connection.set_session(isolation_level="REPEATABLE READ")
-                cursor.execute(LIMITS_SQL)
+                cursor.execute(f"{ALL_OWNERS_SQL}; {LIMITS_SQL}")
                 cursor.execute(LOCK_SQL)
                 cursor.execute(RECOUNT_SQL)
                 connection.commit()
         elif not only_check:
             cursor.execute(OWNERS_SQL)
             for (owner,) in cursor.fetchall():
-                cursor.execute(LIMITS_SQL)
+                cursor.execute(f"{ALL_OWNERS_SQL}; {LIMITS_SQL}")
                 cursor.execute(queries.load()["fold_totals"].text, {"owner": owner})
                 connection.commit()
     return found
@@ -196,6 +197,13 @@ def main() -> int:
             found = repair(connection, only_check=options.check)
     except ConfigurationError as error:
         print(f"taskapi: {error}", file=sys.stderr)
+        return 1
+    except psycopg2.errors.InsufficientPrivilege as error:
+        print(
+            "taskapi: Only the tables' owner may repair, and see all where row-level security is on: use its"
+            f" DATABASE_URL: {without_password(error, settings)}",
+            file=sys.stderr,
+        )
         return 1
     except psycopg2.Error as error:
         print(f"taskapi: Not all is repaired; run this again: {without_password(error, settings)}", file=sys.stderr)

@@ -3,8 +3,10 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from taskapi.addresses import host_name, netloc, origin, path_prefix
+from taskapi.callers import OWNER, OWNER_RULE, owner_name
 from taskapi.environment import Environment
 from taskapi.errors import ConfigurationError
 from taskapi.places import BASE, DATA
@@ -13,6 +15,8 @@ EXACT_ORIGIN = (
     "an exact origin, such as https://app.example.com, without a path; wildcards are refused, because credentials are"
     " allowed, and other than ASCII letters are written in punycode (xn--…)"
 )
+SECRET_RULE = "a secret of at least 32 bytes, such as `openssl rand -hex 32` prints"  # noqa: S105
+PUBLIC_KEY_RULE = "a public key as PEM: RSA of at least 2048 bits, EC (P-256, P-384, P-521) or EdDSA"
 HOST_NAME = "a host name such as api.example.com, or .example.com for all names that end with it"
 
 # From gunicorn's master to its workers. Do not rename them: the master may be of an older version.
@@ -46,6 +50,14 @@ class Settings:
     cors_origins: tuple[str, ...] = ("http://localhost:3000",)
     trusted_hosts: tuple[str, ...] = ()
     api_tokens: tuple[str, ...] = field(default=(), repr=False)
+    jwt_secret: str | None = field(default=None, repr=False)
+    jwt_public_key: str | None = field(default=None, repr=False)
+    jwt_jwks_url: str | None = field(default=None, repr=False)
+    jwt_audience: tuple[str, ...] = ()
+    jwt_issuer: str | None = None
+    jwt_owner_claim: str = "sub"
+    jwt_leeway: int = 5
+    taskapi_owner: str = OWNER
     metrics: bool = False
     log_level: str = "INFO"
 
@@ -61,6 +73,11 @@ class Settings:
     @property
     def in_production(self) -> bool:
         return self.app_env == "production"
+
+    @property
+    def takes_jwts(self) -> bool:
+        """Whether callers may sign in with a JWT, so that there are many owners."""
+        return bool(self.jwt_secret or self.jwt_public_key or self.jwt_jwks_url)
 
     @property
     def address(self) -> str:
@@ -107,6 +124,14 @@ class Settings:
             cors_origins=env.listed("CORS_ORIGINS", cls.cors_origins, origin, EXACT_ORIGIN),
             trusted_hosts=env.listed("TRUSTED_HOSTS", cls.trusted_hosts, _trusted_host, HOST_NAME),
             api_tokens=env.listed("API_TOKENS", cls.api_tokens, str, "a token"),
+            jwt_secret=env.parsed("JWT_SECRET", cls.jwt_secret, _secret, SECRET_RULE),
+            jwt_public_key=env.parsed("JWT_PUBLIC_KEY", cls.jwt_public_key, _public_key, PUBLIC_KEY_RULE),
+            jwt_jwks_url=env.parsed("JWT_JWKS_URL", cls.jwt_jwks_url, _key_server, "an https:// or http:// URL"),
+            jwt_audience=env.listed("JWT_AUDIENCE", cls.jwt_audience, str, "an audience"),
+            jwt_issuer=env.parsed("JWT_ISSUER", cls.jwt_issuer, _some_text, "an issuer"),
+            jwt_owner_claim=env.parsed("JWT_OWNER_CLAIM", cls.jwt_owner_claim, _some_text, "the name of a claim"),
+            jwt_leeway=env.whole("JWT_LEEWAY", cls.jwt_leeway, 0, 600),
+            taskapi_owner=env.parsed("TASKAPI_OWNER", cls.taskapi_owner, owner_name, OWNER_RULE),
             metrics=env.flag("METRICS", cls.metrics),
             log_level=env.one_of("LOG_LEVEL", cls.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),
             has_gunicorn_conf=env.handed_down(SLOTS_VARIABLE) is not None,
@@ -116,10 +141,24 @@ class Settings:
         )
         if env.text("API_TOKENS") and not settings.api_tokens:
             raise ConfigurationError("API_TOKENS: there is no token in it; leave it unset to have the API open.")
+        if "JWT_AUDIENCE" in env and not settings.jwt_audience:
+            raise ConfigurationError("JWT_AUDIENCE: there is no audience in it; leave it unset where tokens have none.")
         settings._check()
         return settings
 
     def _check(self) -> None:
+        keys = {
+            "JWT_SECRET": self.jwt_secret,
+            "JWT_PUBLIC_KEY": self.jwt_public_key,
+            "JWT_JWKS_URL": self.jwt_jwks_url,
+        }
+        if len(given := [name for name, value in keys.items() if value]) > 1:
+            raise ConfigurationError(f"{' and '.join(given)} are set: the keys of JWTs come from one of them.")
+        if not given and (self.jwt_audience or self.jwt_issuer):
+            raise ConfigurationError(
+                "JWT_AUDIENCE and JWT_ISSUER need a key to check tokens with: set JWT_SECRET, JWT_PUBLIC_KEY or"
+                " JWT_JWKS_URL, too."
+            )
         if self.in_production and not self.database_url:
             raise ConfigurationError(
                 "DATABASE_URL is not set: with APP_ENV=production, give the URL of a PostgreSQL,"
@@ -142,6 +181,36 @@ def _data_dir(text: str) -> Path:
         return BASE / Path(text or DATA).expanduser()
     except RuntimeError:
         raise ValueError("no such user") from None
+
+
+def _some_text(text: str) -> str:
+    if not text:
+        raise ValueError("empty")
+    return text
+
+
+def _secret(text: str) -> str:
+    # Imported here and below: what PyJWT needs takes a tenth of a second and 10 MB, and most services have no JWTs.
+    from taskapi.jwt_keys import secret_key
+
+    secret_key(text)
+    return text
+
+
+def _public_key(text: str) -> str:
+    from taskapi.jwt_keys import public_key
+
+    public_key(text)
+    return text
+
+
+def _key_server(text: str) -> str:
+    url = urlsplit(text)
+    is_clean = text.isascii() and text.isprintable() and " " not in text
+    # To read the port raises ValueError if it is none.
+    if url.scheme not in ("https", "http") or not url.hostname or url.port == 0 or not is_clean:
+        raise ValueError("no URL")
+    return text
 
 
 def _listening_host(text: str) -> str:

@@ -17,6 +17,7 @@ from taskapi.repository import Repository
 from taskapi.settings import Settings
 from tests.support.environment import environment_of
 from tests.support.folders import short_folder
+from tests.support.owners import is_current, secured
 from tests.support.pooler import PROGRAM, PgBouncer
 from tests.support.server import Server
 from tests.support.service import Service
@@ -30,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--pgbouncer",
         action="store_true",
-        help="everything reaches its database through PgBouncer, with two connections",
+        help="everything reaches its database through PgBouncer, with two connections, as the lesser role",
     )
 
 
@@ -111,7 +112,10 @@ def sql(database_url: str) -> Iterator[Sql]:
 
 @pytest.fixture(scope="session")
 def reach(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Callable[[str], str]]:
-    """From a database's direct URL to the one that the code under test gets: through PgBouncer where that is wanted."""
+    """From a database's direct URL to the one that the code under test gets: through PgBouncer where that is wanted.
+
+    There it is that of the lesser role, but for a database that is still to be migrated.
+    """
     if not request.config.getoption("--pgbouncer"):
         yield lambda direct: direct
         return
@@ -119,7 +123,7 @@ def reach(request: pytest.FixtureRequest, postgres: Server) -> Iterator[Callable
         pooler = PgBouncer(folder, postgres.embedded.run)
         try:
             pooler.start()
-            yield pooler.url
+            yield lambda direct: pooler.url(secured(direct) if is_current(direct) else direct)
         finally:
             pooler.stop()
 

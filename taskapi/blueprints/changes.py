@@ -7,6 +7,7 @@ from werkzeug.exceptions import UnprocessableEntity
 
 from taskapi.schemas.changes import ChangesAnswerSchema, ChangesQuerySchema
 from taskapi.web import events, examples
+from taskapi.web.access import caller
 from taskapi.web.blueprint import Blueprint
 from taskapi.web.envelope import success
 from taskapi.web.events import EventStream
@@ -35,8 +36,8 @@ def list_changes(query: dict[str, Any]) -> Response:
     if events.are_wanted():
         if "wait" in query:
             raise UnprocessableEntity("wait: is not for a stream, which always waits")
-        return EventStream(followers().join(events.last_event_id() or after), limit)
+        return EventStream(followers().join(caller(), events.last_event_id() or after), limit)
     if not seconds or request.method == "HEAD":
         return success(changes.repository.list_changes(after=after, limit=limit).json)
-    with followers().join(after) as follower:
+    with followers().join(caller(), after) as follower:
         return success(follower.next(limit, min(seconds, followers().longest_wait)).changes.json)

@@ -219,6 +219,8 @@ class Database:
         limit = limits(self._settings, seconds) if seconds < self._settings.db_statement_timeout else ""
         if own_plan:
             limit += OWN_PLAN
+        if "owner" in statement.parameters:
+            limit += FOR_OWNER
         if connection.behind_pooler:
             return connection.before + limit + statement.text
         if not self._settings.db_prepare:
@@ -306,6 +308,10 @@ class Database:
                     # Open no other connection here until the other worker has tried.
                     if not self._permits.withhold(CONNECT_RETRY):
                         self._permits.release()
+
+
+FOR_OWNER = "SET LOCAL app.owner = %(owner)s; "
+"""The SQL that lets row-level security show the rows of one owner, until the statement's transaction ends."""
 
 
 class _NoSlot(Exception):

@@ -1,6 +1,7 @@
 """DATABASE_URL as libpq reads it. Common mistakes get an error sentence without the password."""
 
 import re
+from urllib.parse import quote, unquote
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -60,6 +61,25 @@ def libpq_url(settings: Settings) -> str:
     if mistake := _mistake(url):
         raise ConfigurationError(f"DATABASE_URL: {mistake}.")
     return url
+
+
+def url_as(settings: Settings, role: str, password: str = "", database: str = "") -> str:
+    """The same URL for another role; without a password where the server asks for none.
+
+    A URL without a database leads to that of the role's name: then it gets this `database`.
+    """
+    url = libpq_url(settings)
+    address, _, query = url.partition("?")
+    place = address.removeprefix("postgresql://").rpartition("@")[2]
+    parts = [part for part in query.split("&") if part and _name(part) not in ("user", "password")]
+    if database and not ext.parse_dsn(url).get("dbname"):
+        parts = [part for part in parts if _name(part) != "dbname"] + [f"dbname={quote(database, safe='')}"]
+    secret = f":{quote(password, safe='')}" if password else ""
+    return f"postgresql://{quote(role, safe='')}{secret}@{place}{'?' if parts else ''}{'&'.join(parts)}"
+
+
+def _name(parameter: str) -> str:
+    return unquote(parameter.partition("=")[0])
 
 
 def without_password(error: Exception, settings: Settings) -> str:

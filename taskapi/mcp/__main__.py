@@ -15,13 +15,14 @@ import anyio
 
 from taskapi.database.database import Database
 from taskapi.database.database_url import libpq_url
-from taskapi.embedded import EmbeddedError, EmbeddedPostgres
+from taskapi.embedded import LESSER_ROLE, EmbeddedError, EmbeddedPostgres
 from taskapi.errors import ConfigurationError
 from taskapi.logs import config as logging_config
 from taskapi.mcp import http, stdio
 from taskapi.mcp.server import create_server
 from taskapi.migrations import MigrationError, prepare_schema
 from taskapi.repository import Repository
+from taskapi.role import Refused, settings_as
 from taskapi.settings import Settings
 from taskapi.signals import ENDING, held_back
 
@@ -42,6 +43,7 @@ def main() -> int:
             )
         settings = Settings.from_environment()
         logging.config.dictConfig(logging_config(settings))
+        is_embedded = not settings.database_url
         with _database(settings) as url:
             settings = replace(
                 settings, database_url=url, workers=1, db_connections=min(settings.db_connections, CONNECTIONS)
@@ -49,10 +51,13 @@ def main() -> int:
             libpq_url(settings)
             try:
                 log.info(prepare_schema(settings))
-            except MigrationError as error:
+                if is_embedded and settings.takes_jwts:
+                    # As in production: row-level security does not hold for the role that owns the tables.
+                    settings = settings_as(settings, LESSER_ROLE)
+            except (MigrationError, Refused) as error:
                 # Until the database is in order, each call says so. That is better than a client without its tools.
                 log.error("%s", error)  # noqa: TRY400
-            server = create_server(Repository(Database(settings)), request_deadline=settings.request_deadline)
+            server = create_server(Repository(Database(settings)), settings)
             if options.http:
                 anyio.run(partial(http.serve, server, settings, host=options.host, port=options.port))
             else:

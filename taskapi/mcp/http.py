@@ -13,12 +13,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskapi.access import CHALLENGE, UNAUTHORIZED, Caller, HostNames, Tokens
+from taskapi.access import CHALLENGE, Access, HostNames
 from taskapi.addresses import netloc
-from taskapi.errors import ConfigurationError
+from taskapi.callers import Caller
+from taskapi.errors import ConfigurationError, KeysUnavailable, MustWait, NoAccess
 from taskapi.mcp.connections import Connection
 from taskapi.mcp.headers import plain
-from taskapi.mcp.server import ORIGIN
+from taskapi.mcp.server import ORIGIN, OWNER_OF
 from taskapi.repository.base import Origin
 from taskapi.request_id import request_id_of
 from taskapi.schemas.fields import CHANGE_SET_RULE, is_change_set
@@ -33,40 +34,52 @@ MAX_REQUESTS = 100
 
 
 class AccessMiddleware:
-    """Lets POST requests through, with one of API_TOKENS if those are set, and only so many at a time."""
+    """Lets POST requests through, with a valid token if the settings ask for one, and only so many at a time."""
 
-    def __init__(
-        self, app: ASGIApp, tokens: tuple[str, ...], *, body_seconds: float, trusted: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._trusted = HostNames(trusted)
-        self._tokens = Tokens(tokens) if tokens else None
-        self._body_seconds = body_seconds
+        self._trusted = HostNames(settings.trusted_hosts)
+        self._access = Access(settings)
+        self._body_seconds = settings.request_deadline
         self._serving = 0
+        # Threads of their own: whoever waits for a key server keeps no tool waiting.
+        self._waiting = anyio.CapacityLimiter(MAX_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with a 401, 405, 408 or 503, or let the application answer."""
+        """Answer with a 401, 405, 408, 422 or 503, or let the application answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         request_id = request_id_of(headers.get("X-Request-Id", ""))
         send = _with_request_id(send, request_id)
-        caller = self._tokens.caller(headers.get("Authorization", "")) if self._tokens else Caller(None)
-        if caller is None:
-            await PlainTextResponse(UNAUTHORIZED, 401, CHALLENGE)(scope, receive, send)
-        elif refusal := self._refusal(scope, headers):
+        try:
+            caller = await self._caller(headers.get("Authorization", ""))
+        except NoAccess as error:
+            await PlainTextResponse(str(error), 401, CHALLENGE)(scope, receive, send)
+            return
+        except KeysUnavailable as error:
+            await PlainTextResponse(str(error), 503, {"Retry-After": str(error.retry_after)})(scope, receive, send)
+            return
+        if refusal := self._refusal(scope, headers):
             await refusal(scope, receive, send)
         else:
             origin = Origin(caller.name, request_id, headers.get("Change-Set"))
             self._serving += 1
             try:
-                await self._app({**self._plain(scope), ORIGIN: origin}, _in_time(receive, self._body_seconds), send)
+                scope = {**self._plain(scope), ORIGIN: origin, OWNER_OF: caller.owner}
+                await self._app(scope, _in_time(receive, self._body_seconds), send)
             except BodyLate:
                 sentence = "The body did not arrive in time; send the request again."
                 await PlainTextResponse(sentence, 408, {"Connection": "close"})(scope, receive, send)
             finally:
                 self._serving -= 1
+
+    async def _caller(self, authorization: str) -> Caller:
+        try:
+            return self._access.caller(authorization, waits=False)
+        except MustWait:
+            return await anyio.to_thread.run_sync(self._access.caller, authorization, limiter=self._waiting)
 
     def _plain(self, scope: Scope) -> Scope:
         return plain(_with_one_path(scope), self._trusted)
@@ -127,8 +140,10 @@ def _with_one_path(scope: Scope) -> Scope:
 
 async def serve(server: Server[Any], settings: Settings, *, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigurationError if others could use it without a token."""
-    if not _is_loopback(host) and not settings.api_tokens:
-        raise ConfigurationError(f"--host {host} lets others in: set API_TOKENS, or serve on 127.0.0.1.")
+    if not (_is_loopback(host) or settings.api_tokens or settings.takes_jwts):
+        raise ConfigurationError(
+            f"--host {host} lets others in: set API_TOKENS or one of the JWT settings, or serve on 127.0.0.1."
+        )
     config = uvicorn.Config(
         application(server, settings, host=host, port=port),
         host=host,
@@ -162,12 +177,7 @@ def application(server: Server[Any], settings: Settings, *, host: str, port: int
             allowed_origins=origins,
         ),
     )
-    app.add_middleware(
-        AccessMiddleware,
-        tokens=settings.api_tokens,
-        trusted=settings.trusted_hosts,
-        body_seconds=settings.request_deadline,
-    )
+    app.add_middleware(AccessMiddleware, settings=settings)
     # Last, because that sees a request first: a preflight has no token, and pages must be able to read a 401.
     app.add_middleware(
         CORSMiddleware,

@@ -48,15 +48,20 @@ INSTRUCTIONS = (
 ORIGIN = "taskapi.origin"
 """Key in the scope of an HTTP request: the Origin of what it writes."""
 
+OWNER_OF = "taskapi.owner"
+"""Key in the scope of an HTTP request: whose tasks it is about."""
+
+DEFAULTS = Settings()
+
 STDIO = "mcp"
 """The actor of what a client on stdio writes."""
 
 
-def create_server(repository: Repository, *, request_deadline: float = Settings.request_deadline) -> Server[Any]:
-    """Make the server. Its tools call `repository` in threads.
+def create_server(repository: Repository, settings: Settings = DEFAULTS) -> Server[Any]:
+    """Make the server. Its tools call `repository`, for the owner of each request, in threads.
 
-    A call has `request_deadline` seconds, including the wait for a thread. All that is written over stdio is one change
-    set, with a name of its own.
+    A call has REQUEST_DEADLINE seconds, including the wait for a thread. What comes over stdio is about the tasks of
+    TASKAPI_OWNER, and all that it writes is one change set, with a name of its own.
     """
     change_set = f"{STDIO}-{uuid4().hex[:12]}"
 
@@ -65,6 +70,10 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
             return Origin(STDIO, request_id_of(""), change_set)
         origin: Origin = context.request.scope[ORIGIN]
         return origin
+
+    def repository_of(context: ServerRequestContext[Any, Any]) -> Repository:
+        owner = settings.taskapi_owner if context.request is None else context.request.scope[OWNER_OF]
+        return repository.of(owner)
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[tool.definition for tool in TOOLS.values()])
@@ -76,12 +85,12 @@ def create_server(repository: Repository, *, request_deadline: float = Settings.
         if tool is None:
             name = _printable(call.name[:LONGEST_NAME])
             raise MCPError(types.INVALID_PARAMS, f"There is no tool {name}; the tools are {', '.join(TOOLS)}.")
-        deadline.set(time.monotonic() + request_deadline)
+        deadline.set(time.monotonic() + settings.request_deadline)
         arguments: dict[str, Any] = {}
         try:
             arguments = tool.arguments.load(call.arguments or {})
             origin = {"origin": origin_of(context)} if tool.writes else {}
-            answer = await anyio.to_thread.run_sync(partial(tool.run, repository, **arguments, **origin))
+            answer = await anyio.to_thread.run_sync(partial(tool.run, repository_of(context), **arguments, **origin))
         except Exception as error:  # noqa: BLE001
             return _failed(error, tool, has_key="operation_id" in arguments)
         text = types.TextContent(text=orjson.dumps(answer).decode())

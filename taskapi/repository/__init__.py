@@ -15,6 +15,8 @@ class Repository(Tasks, Bulk, Undo, AsOf, Overview, History, ChangesOfTasks, Sta
     """Tasks and their history: a class for each file of sql/. Every method is one statement, one round trip and one
     transaction. A read that finds many uncounted entries runs a second one, which updates the totals.
 
+    It is about the tasks of one owner; of() makes that of another one.
+
     All methods may raise DatabaseUnavailable. Writes take an optional `idempotency_key`, and raise IdempotencyKeyReused
     if it belongs to another request.
     """

@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 import orjson
 
+from taskapi.callers import OWNER
 from taskapi.errors import (
     AnswerLost,
     Conflict,
@@ -29,9 +30,6 @@ UNCOUNTED = 100
 REFUSED_PAUSE, BUSY_PAUSE = 60.0, 1.0
 """Seconds without another try after the database has refused to update the totals, such as on a server that takes no
 writes; and after it had no connection or no time for it."""
-
-OWNER = "default"
-"""The owner of all tasks, as long as there is only one owner."""
 
 
 class Statements(Protocol):
@@ -61,6 +59,9 @@ class Origin:
 
 NOBODY = Origin()
 
+EVER, FOREVER = "-infinity", "infinity"
+"""The ends of all times. Where a condition is to use an index, row-level security allows no coalesce() in it."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -80,21 +81,34 @@ class Written:
     version: int | None = None
 
 
-class Base:
-    """Runs the statements of a database."""
+class Turns:
+    """When the totals may be updated: one update at a time, of whichever owner."""
 
-    def __init__(self, database: Statements) -> None:
+    again = -math.inf
+    """A time.monotonic(): from then on."""
+
+
+class Base:
+    """Runs the statements of a database for one owner."""
+
+    def __init__(self, database: Statements, owner: str = OWNER, turns: Turns | None = None) -> None:
+        """`turns`: those that the repositories of all owners share."""
         self._database = database
-        self._fold_again = -math.inf
+        self._owner = owner
+        self._turns = turns or Turns()
+
+    def of(self, owner: str) -> Self:
+        """The same for another owner."""
+        return type(self)(self._database, owner, self._turns)
 
     def _keep_totals(self, uncounted: int) -> None:
         """Update the totals if a read has found many uncounted entries. Sometimes this costs one more round trip.
 
         The read already has its answer: it does not fail with this, and does not wait for a second try.
         """
-        if uncounted > UNCOUNTED and time.monotonic() >= self._fold_again:
+        if uncounted > UNCOUNTED and time.monotonic() >= self._turns.again:
             # One at a time: who waits for a lock keeps a connection.
-            self._fold_again = math.inf
+            self._turns.again = math.inf
             pause = 0.0
             try:
                 self._read("fold_totals", once=True)
@@ -102,11 +116,11 @@ class Base:
                 is_refused = isinstance(error, (ReadOnly, RolledBack)) and not isinstance(error, Conflict)
                 pause = REFUSED_PAUSE if is_refused else BUSY_PAUSE
             finally:
-                self._fold_again = time.monotonic() + pause
+                self._turns.again = time.monotonic() + pause
 
     def _read(self, name: str, *, once: bool = False, own_plan: bool = False, **parameters: Any) -> tuple[Any, ...]:
         try:
-            arguments = {"owner": OWNER, **parameters}
+            arguments = {**parameters, "owner": self._owner}
             row = self._database.run(name, arguments, repeatable=True, once=once, own_plan=own_plan)
         except OutcomeUnknown as error:
             raise AnswerLost from error
@@ -120,9 +134,9 @@ class Base:
         """Run the statement `name`. The key stands for the `operation` and what was `asked`; `parameters` are those
         that the statement needs besides. Return the outcome, and the rest of the row."""
         arguments = {
-            "owner": OWNER,
             **asked,
             **parameters,
+            "owner": self._owner,
             "actor": origin.actor,
             "request_id": origin.request_id,
             "change_set": origin.change_set,

@@ -1,7 +1,10 @@
 """The changes: every entry of the history once, as soon as it is committed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from taskapi.cursors import Cursor, Place, Snapshot
 from taskapi.errors import CursorGone, NoCursors
@@ -59,6 +62,12 @@ class ChangesOfTasks(Base):
             cursor = Cursor(cursor.upto, cursor.newest, Place(_seen(after), timestamp.decode(), task_id.decode()))
         numbers = tuple(map(int, transactions.split()))
         return Changes(tuple(items.split(b"\n")) if items else (), numbers, cursor, has_more)
+
+    def owners_with_news(self, seen: Mapping[str, Snapshot]) -> set[str]:
+        """Those of the owners that have entries which the snapshot does not see that is given for each."""
+        snapshots = [str(snapshot) for snapshot in seen.values()]
+        (owners,) = self._read("owners_with_news", owners=list(seen), snapshots=snapshots)
+        return set(orjson.loads(owners))
 
 
 def _seen(after: Cursor | None) -> Snapshot:

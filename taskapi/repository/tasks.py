@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from taskapi.errors import SearchTooLong, TimeUp
-from taskapi.repository.base import NOBODY, Base, Found, Origin, Written, json_text, mismatch, versions
+from taskapi.repository.base import EVER, FOREVER, NOBODY, Base, Found, Origin, Written, json_text, mismatch, versions
 
 Tags = Sequence[str] | None
 """The tags of an If-Match, of which the task's version must be one. None: any version."""
@@ -65,6 +65,7 @@ class Tasks(Base):
         id) of the task before the page. Raises SearchTooLong if there are too many tasks to look through.
         """
         after_is_completed, after_created_at, after_id = after or (None, None, None)
+        begins_completed = is_completed if after_is_completed is None else after_is_completed
         try:
             tasks, position, last, total = self._read(
                 "list_tasks_page",
@@ -72,14 +73,15 @@ class Tasks(Base):
                 known=_texts(known),
                 is_completed=is_completed,
                 pattern=None if text is None else _any_case(text),
-                created_from=created[0],
-                created_before=created[1],
+                created_from=created[0] or EVER,
+                created_before=created[1] or FOREVER,
                 updated_from=updated[0],
                 updated_before=updated[1],
                 completed_from=completed[0],
                 completed_before=completed[1],
+                begins_completed=bool(begins_completed),
                 after_is_completed=after_is_completed,
-                after_created_at=after_created_at,
+                after_created_at=after_created_at or FOREVER,
                 after_id=str(after_id) if after_id else None,
                 limit=limit,
                 counts=counts,

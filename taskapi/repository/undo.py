@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from taskapi.errors import ChangeNotFound, DeletionChosen, TaskNotFound, TooManyTasks, UndoConflict
-from taskapi.repository.base import NOBODY, Base, Origin, Written, mismatch, versions
+from taskapi.repository.base import FOREVER, NOBODY, Base, Origin, Written, mismatch, versions
 from taskapi.repository.tasks import Tags
 
 MOST_TASKS = 1000
@@ -138,7 +138,7 @@ class Undo(Base):
             of_change_set=chosen.change_set,
             of_actor=chosen.actor,
             since=chosen.since,
-            until=chosen.until,
+            until=chosen.until or FOREVER,
             most=MOST_TASKS,
             expected=versions(expected),
             **{"dry_run": False, "skip_conflicts": False, **options},

@@ -56,7 +56,7 @@ def _text(longest: int, description: str) -> Text:
 class HistorySelectionSchema(HistoryQuerySchema):
     """Which page of which entries, also by who made the change and when, and after another page."""
 
-    actor = _text(LONGEST_ACTOR, "Only changes made by this one: the name of a token.")
+    actor = _text(LONGEST_ACTOR, "Only changes made by this one: the name of a token, or the `sub` of a JWT.")
     request_id = _text(LONGEST_REQUEST_ID, "Only changes made by the request with this `X-Request-Id`.")
     change_set = _text(LONGEST_CHANGE_SET, "Only changes made as part of this `Change-Set`.")
     timestamp_from = Moment(data_key="from", metadata={"description": "Only changes at this time or later."})

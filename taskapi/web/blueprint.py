@@ -16,7 +16,7 @@ from taskapi.schemas.changes import EventHeadersSchema
 from taskapi.schemas.fields import LONGEST_NAME, MAX_ERRORS, UNKNOWN, Identifier
 from taskapi.schemas.headers import IfMatchSchema, IfNoneMatchSchema, WriteHeadersSchema
 from taskapi.web import body, conditions, examples, parsing
-from taskapi.web.access import ACTOR
+from taskapi.web.access import caller
 from taskapi.web.events import EVENTS
 from taskapi.web.observation import REQUEST_ID
 
@@ -26,6 +26,11 @@ TAKES_IF_MATCH = "_takes_if_match"
 """Attribute of a view that looks at If-Match itself, or refuses it after what comes before in the order of checks."""
 
 READERS: dict[str, Callable[[Any], Any]] = {"json": parsing.body, "query": parsing.query}
+
+
+def everybodys() -> Repository:
+    """The repository of the current application, for what is about no owner."""
+    return cast(Repository, current_app.extensions["taskapi"])
 
 
 class Blueprint(flask_smorest.Blueprint):
@@ -40,8 +45,8 @@ class Blueprint(flask_smorest.Blueprint):
 
     @property
     def repository(self) -> Repository:
-        """The repository of the current application."""
-        return cast(Repository, current_app.extensions["taskapi"])
+        """The repository of whoever sends the current request."""
+        return everybodys().of(caller().owner)
 
     def arguments(self, schema: Schema, *, location: str = "json", **options: Any) -> Callable[[View], View]:
         """Pass what `schema` loads from the `location` (json, query) to the view, and document it."""
@@ -71,7 +76,7 @@ class Blueprint(flask_smorest.Blueprint):
             if not takes_if_match:
                 conditions.refuse_if_match(environ)
             key, change_set = parsing.idempotency_key(), parsing.change_set()
-            origin = Origin(environ.get(ACTOR), environ[REQUEST_ID], change_set)
+            origin = Origin(caller().name, environ[REQUEST_ID], change_set)
             return view(*arguments, key=key, origin=origin, **parameters)
 
         setattr(wrapper, TAKES_IF_MATCH, True)

@@ -41,7 +41,12 @@ def configure(app: Flask, settings: Settings) -> dict[str, Any]:
 def render(api: flask_smorest.Api) -> bytes:
     """The document as JSON, with every registered blueprint."""
     api.spec.components.security_scheme(
-        "bearer", {"type": "http", "scheme": "bearer", "description": "Only where the service has API_TOKENS."}
+        "bearer",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Only where the service has API_TOKENS or sign-in by JWT.",
+        },
     )
     for name, (words, description) in CODES.items():
         api.spec.components.schema(name, {"type": "string", "enum": list(words), "description": description})

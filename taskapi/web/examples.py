@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 
-from taskapi.access import CHALLENGE, UNAUTHORIZED
+from taskapi.access import CHALLENGE
 from taskapi.cursors import position_cursor
-from taskapi.errors import CursorGone, PoolBusy, TaskNotFound
+from taskapi.errors import CursorGone, NoAccess, PoolBusy, TaskNotFound
 from taskapi.schemas.fields import PAGE_SIZE, TITLE_LENGTH, TOO_LONG, UNKNOWN
 from taskapi.settings import Settings
 from taskapi.web import body, errors
@@ -221,7 +221,7 @@ ERRORS: dict[int, dict[str, Any]] = {
     },
     401: {
         "description": "The service has tokens configured, and the request carries none of them.",
-        "example": failure(UNAUTHORIZED),
+        "example": failure(NoAccess.sentence),
         "headers": {name: _header("How to authenticate.", value) for name, value in CHALLENGE.items()},
     },
     404: {

@@ -1,24 +1,25 @@
 """Those who follow the changes, as a stream or with a wait. However many they are, one thread reads for all.
 
-While somebody follows, the thread reads what is new every POLL seconds and keeps it for a while. A follower takes it
-from there. One who is behind what is kept reads by itself until it has caught up. Nobody follows: nothing is read.
+While somebody follows, the thread reads what is new every POLL seconds, for each owner apart, and keeps it for a while
+(feeds.py). A follower takes it from there. One who is behind what is kept reads by itself until it has caught up. While
+nobody follows, nothing is read.
 """
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
-from taskapi.cursors import Cursor
+from taskapi.callers import Caller
+from taskapi.cursors import Cursor, Snapshot
 from taskapi.deadline import deadline
 from taskapi.errors import CursorGone, DatabaseUnavailable, PoolBusy, TooManyFollowers
 from taskapi.repository.changes import Changes
 from taskapi.settings import Settings
+from taskapi.web.feeds import Batch, Feed, beyond
 
 log = logging.getLogger("taskapi.web")
 
@@ -32,8 +33,10 @@ MOST = 1000
 """How many changes one read for all takes. If there are more, such as after an import, each follower reads them."""
 
 KEPT = 1024 * 1024
-"""Bytes of changes that are kept for followers that are slow to take them."""
+"""Bytes of changes that are kept for followers that are slow to take them, of all owners together."""
 
+SHARE = 10
+"""Where there are many owners, each may have one in so many of MAX_STREAMS."""
 
 ANSWER_TIME = 5.0
 """Seconds that a wait leaves of its request's deadline."""
@@ -42,71 +45,67 @@ ANSWER_TIME = 5.0
 class Source(Protocol):
     """What followers need of the repository."""
 
+    def of(self, owner: str) -> "Source":
+        """The changes of one owner."""
+
     def list_changes(self, *, after: Cursor | None, limit: int) -> Changes:
         """See taskapi.repository.changes."""
 
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """The changes that come after a cursor; some, or none yet."""
-
-    after: Cursor | None
-    changes: Changes
-
-    @property
-    def size(self) -> int:
-        """Bytes of the changes."""
-        return sum(map(len, self.changes.items))
-
-    @cached_property
-    def events(self) -> bytes:
-        """The changes as server-sent events: one each. The last one has the cursor."""
-        texts = [b"data: %s\n\n" % item for item in self.changes.items]
-        if texts:
-            texts[-1] = b"id: %s\n%s" % (str(self.changes.cursor).encode(), texts[-1])
-        return b"".join(texts)
+    def owners_with_news(self, seen: Mapping[str, Snapshot]) -> set[str]:
+        """See taskapi.repository.changes."""
 
 
 class Followers:
-    """All who follow in this process."""
+    """All who follow in this process, whosever changes they follow."""
 
     def __init__(self, source: Source, settings: Settings) -> None:
         self._source = source
         self._most = settings.max_streams
+        # Of many owners, none shuts the others out.
+        self._most_each = max(1, settings.max_streams // SHARE) if settings.takes_jwts else settings.max_streams
         self._patience = settings.db_pool_timeout
         self.longest_wait = max(0.0, settings.request_deadline - ANSWER_TIME)
         self._count = 0
         self._over = threading.Event()
         self._turn = threading.Lock()
-        # Guards what follows, and tells when there is more.
-        self._changed = threading.Condition()
-        self._start: Cursor | None = None
-        self._batches: deque[Batch] = deque()
+        # Guards the feeds, and whether they are read.
+        self._lock = threading.Lock()
+        self._feeds: dict[str, Feed] = {}
+        self._is_reading = False
 
-    def join(self, after: Cursor | None) -> "Follower":
-        """One more follower, from this cursor on; None: from the first change. It must be closed in the end.
+    def join(self, caller: Caller, after: Cursor | None) -> "Follower":
+        """One more follower of the caller's changes, from this cursor on; None: from the first change. It must be
+        closed in the end.
 
         Raises TooManyFollowers.
         """
-        with self._changed:
-            if self._count >= self._most:
+        with self._lock:
+            feed = self._feeds.get(caller.owner) or Feed(self._lock)
+            if self._count >= self._most or feed.followers >= self._most_each:
                 raise TooManyFollowers
             self._count += 1
+            feed.followers += 1
+            self._feeds[caller.owner] = feed
             is_known = after is not None and (
-                after == self._start or any(after == batch.changes.cursor for batch in self._batches)
+                after == feed.start or any(after == batch.changes.cursor for batch in feed.batches)
             )
-        return Follower(self, after, is_checked=is_known)
+        return Follower(self, caller, after, is_checked=is_known)
 
-    def leave(self) -> None:
-        """One follower less."""
-        with self._changed:
+    def leave(self, owner: str) -> None:
+        """One follower of this owner's changes less."""
+        with self._lock:
             self._count -= 1
+            feed = self._feeds[owner]
+            feed.followers -= 1
+            if not feed.followers:
+                del self._feeds[owner]
 
     def end(self) -> None:
         """This process is about to end: no follower waits any longer."""
         self._over.set()
-        with self._changed:
-            self._changed.notify_all()
+        with self._lock:
+            for feed in self._feeds.values():
+                feed.changed.notify_all()
 
     @property
     def is_over(self) -> bool:
@@ -117,21 +116,28 @@ class Followers:
         """Wait so long, unless this process is about to end."""
         self._over.wait(seconds)
 
-    def read(self, after: Cursor | None, limit: int) -> Changes:
-        """Ask the database for the changes after a cursor: one at a time, so that following takes one connection.
+    def read(self, owner: str, after: Cursor | None, limit: int) -> Changes:
+        """Ask the database for an owner's changes after a cursor: one at a time, so that following takes one
+        connection.
 
         Raises what the repository does.
         """
+        with self._alone():
+            return self._source.of(owner).list_changes(after=after, limit=limit)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While inside, nobody else of this process reads changes."""
         if not self._turn.acquire(timeout=max(0.0, min(self._patience, deadline.get() - time.monotonic()))):
             raise PoolBusy
         try:
-            return self._source.list_changes(after=after, limit=limit)
+            yield
         finally:
             self._turn.release()
             # Who waits for a turn goes first, also where this one has more to read.
             time.sleep(0)
 
-    def after(self, cursor: Cursor, limit: int, until: float) -> Batch | None:
+    def after(self, owner: str, cursor: Cursor, limit: int, until: float) -> Batch | None:
         """The first batch after a position that this database has given, as soon as there is one.
 
         It has no changes if none has come `until` then, a time.monotonic(), or if this process is about to end. None:
@@ -139,90 +145,87 @@ class Followers:
         """
         if cursor.place:
             return None
-        with self._changed:
-            if self._start is None and not self.is_over:
-                self._start = cursor
-                threading.Thread(target=self._poll, daemon=True).start()
-            while self._start and not self.is_over:
-                if cursor.upto.age < self._start.upto.age:
+        with self._lock:
+            feed = self._feeds[owner]
+            if feed.start is None and not self.is_over:
+                feed.start = cursor
+                if not self._is_reading:
+                    self._is_reading = True
+                    threading.Thread(target=self._poll, daemon=True).start()
+            while feed.start and not self.is_over:
+                if cursor.upto.age < feed.start.upto.age:
                     return None
-                for batch in self._batches:
+                for batch in feed.batches:
                     if batch.changes.cursor.upto.age > cursor.upto.age:
-                        found = _beyond(batch, cursor)
+                        found = beyond(batch, cursor)
                         if found.changes.items:
                             return found if len(found.changes.items) <= limit else None
                         cursor = found.changes.cursor
-                if not self._changed.wait(max(0.0, until - time.monotonic())):
+                if not feed.changed.wait(max(0.0, until - time.monotonic())):
                     break
-            if self._start is None and not self.is_over:
+            if feed.start is None and not self.is_over:
                 return None
         return Batch(cursor, Changes((), (), cursor, has_more=False))
 
     def _poll(self) -> None:
         """Read what is new, as long as somebody follows."""
         while True:
-            with self._changed:
-                if self._over.is_set() or not self._count or not self._start:
-                    self._forget()
+            with self._lock:
+                ends = {owner: feed.end for owner, feed in self._feeds.items() if feed.end}
+                if self.is_over or not ends:
+                    for feed in self._feeds.values():
+                        feed.forget()
+                    self._is_reading = False
                     return
-                after = self._batches[-1].changes.cursor if self._batches else self._start
             pause = POLL
             try:
-                changes = self.read(after, MOST)
+                for owner in self._with_news(ends):
+                    self._read_for_all(owner, ends[owner])
             except DatabaseUnavailable as error:
                 pause = error.retry_after
-            except Exception as error:  # Each follower reads by itself, and is told so.
-                if not isinstance(error, CursorGone):
-                    log.exception("reading the changes for all who follow failed")
-                    self.pause(PAUSE)
-                with self._changed:
-                    self._forget()
-                    return
-            else:
-                if changes.items:
-                    self._keep(Batch(after, changes))
+            except Exception:
+                log.exception("reading the changes for all who follow failed")
+                self.pause(PAUSE)
+                self._forget(ends)
             self.pause(pause)
 
-    def _keep(self, batch: Batch) -> None:
-        """Give a batch to all who follow, and drop the oldest ones."""
-        end = batch.changes.cursor
-        with self._changed:
-            self._batches.append(batch)
-            # Part of a batch is no use: who has seen some of the batch could not go on inside of it.
-            while self._batches and (end.place or sum(kept.size for kept in self._batches) > KEPT):
-                dropped = self._batches.popleft().changes.cursor
-                self._start = Cursor(dropped.upto, dropped.newest)
-            self._changed.notify_all()
+    def _with_news(self, ends: Mapping[str, Cursor]) -> Iterable[str]:
+        """The owners to read for. One owner's changes are read at once: to ask for news first costs as much."""
+        if len(ends) == 1:
+            return ends
+        with self._alone():
+            return self._source.owners_with_news({owner: end.upto for owner, end in ends.items()})
 
-    def _forget(self) -> None:
-        self._start = None
-        self._batches.clear()
-        self._changed.notify_all()
+    def _read_for_all(self, owner: str, after: Cursor) -> None:
+        try:
+            changes = self.read(owner, after, MOST)
+        except CursorGone:
+            # Each follower reads by itself, and is told so.
+            self._forget([owner])
+            return
+        if changes.items:
+            with self._lock:
+                if feed := self._feeds.get(owner):
+                    feed.keep(Batch(after, changes), KEPT // len(self._feeds))
 
-
-def _beyond(batch: Batch, cursor: Cursor) -> Batch:
-    """What of the batch comes after the cursor, which may be later than its start."""
-    if batch.after == cursor:
-        return batch
-    changes = batch.changes
-    new = [
-        (item, transaction)
-        for item, transaction in zip(changes.items, changes.transactions, strict=True)
-        if not cursor.upto.sees(transaction)
-    ]
-    items, transactions = tuple(zip(*new, strict=True)) if new else ((), ())
-    return Batch(cursor, Changes(items, transactions, changes.cursor, changes.has_more))
+    def _forget(self, owners: Iterable[str]) -> None:
+        with self._lock:
+            for owner in owners:
+                if feed := self._feeds.get(owner):
+                    feed.forget()
 
 
 class Follower:
     """One who follows: has seen what comes before its cursor."""
 
-    def __init__(self, followers: Followers, after: Cursor | None, *, is_checked: bool) -> None:
+    def __init__(self, followers: Followers, caller: Caller, after: Cursor | None, *, is_checked: bool) -> None:
         """`is_checked`: this database has given the cursor, and nobody else."""
         self._followers = followers
+        self._owner = caller.owner
+        self._expires = time.monotonic() + caller.expires - time.time()
         self._cursor = after
         self._is_checked = is_checked
-        self._leave: Callable[[], None] | None = followers.leave
+        self._leave: Callable[[str], None] | None = followers.leave
 
     def next(self, limit: int, seconds: float = 0.0, *, most: int | None = None) -> Batch:
         """What comes next: at most `limit` changes, or `most` where others get the same ones.
@@ -230,13 +233,13 @@ class Follower:
         If there is nothing, waits for `seconds`; then, or if this process is about to end, the batch is empty. Raises
         what Repository.list_changes() does, and can be called again then.
         """
-        until = time.monotonic() + seconds
+        until = min(time.monotonic() + seconds, self._expires)
         while True:
             batch = None
             if self._cursor and self._is_checked:
-                batch = self._followers.after(self._cursor, most or limit, until)
+                batch = self._followers.after(self._owner, self._cursor, most or limit, until)
             if batch is None:
-                batch = Batch(self._cursor, self._followers.read(self._cursor, limit))
+                batch = Batch(self._cursor, self._followers.read(self._owner, self._cursor, limit))
                 self._is_checked = True
             self._cursor = batch.changes.cursor
             if batch.changes.items or time.monotonic() >= until or self._followers.is_over:
@@ -244,8 +247,8 @@ class Follower:
 
     @property
     def is_over(self) -> bool:
-        """Whether this process is about to end."""
-        return self._followers.is_over
+        """Whether this process is about to end, or the caller's token has expired."""
+        return self._followers.is_over or time.monotonic() >= self._expires
 
     def pause(self, seconds: float) -> None:
         """Wait so long, unless this process is about to end."""
@@ -254,7 +257,7 @@ class Follower:
     def close(self) -> None:
         """Follow no longer."""
         if self._leave:
-            self._leave()
+            self._leave(self._owner)
             self._leave = None
 
     def __enter__(self) -> "Follower":

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from taskapi.access import CHALLENGE, UNAUTHORIZED
+from taskapi.access import CHALLENGE
+from taskapi.errors import NoAccess
 from taskapi.web.access import PROBES
 from tests.api.test_envelope import ROUTES
 from tests.support import raw
@@ -42,7 +43,7 @@ def stranger(guarded: Service) -> Iterator[httpx.Client]:
 
 
 def assert_refused(answer: httpx.Response) -> None:
-    assert error_of(answer, 401) == UNAUTHORIZED
+    assert error_of(answer, 401) == NoAccess.sentence
     assert answer.headers["WWW-Authenticate"] == CHALLENGE["WWW-Authenticate"]
 
 

@@ -1,5 +1,6 @@
 """Many who follow the changes cost a worker one connection; deploys and outages make nobody miss anything."""
 
+import random
 import socket
 import subprocess
 import threading
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from taskapi.cursors import position_cursor
 from tests.faults.test_slow_readers import memory
 from tests.support import raw
 from tests.support.backends import DurableServer, count, kill_one
 from tests.support.load import BROKEN, Client
+from tests.support.owners import SECRET, secured, token
 from tests.support.sql import Sql
 from tests.support.streams import POLLS, Faithful, Streams
 from tests.support.waiting import wait_until
@@ -57,6 +60,56 @@ def test_followers_get_every_change_over_one_connection_a_worker(
         f" {seconds[len(seconds) // 2] * 1000:.0f} ms, p99 {seconds[len(seconds) * 99 // 100] * 1000:.0f} ms;"
         f" {connections} connections of {WORKERS} workers"
     )
+
+
+def test_followers_of_as_many_owners_get_what_is_theirs(
+    start_service: Any, database_url: str, sized: Callable[[int, int], int], figure: Callable[[str], None]
+) -> None:
+    owners, writes = sized(40, 300), sized(20, 100)
+    service = start_service(DATABASE_URL=secured(database_url), WEB_CONCURRENCY=str(WORKERS), JWT_SECRET=SECRET)
+    names = [f"owner-{number}" for number in range(owners)]
+    tokens = [token(name) for name in names]
+    with Client(service.port) as client, Sql(database_url) as sql:
+        # A database's first cursor: nobody has an entry yet.
+        cursor = position_cursor(sql.value("SELECT position_now('nobody')"))
+        with Streams(service.port, owners, cursor, tokens) as streams:
+            wait_until(lambda: streams.begun == owners, "every stream has begun")
+            connections = count(sql)
+            sent: dict[int, float] = {}
+            chosen = random.Random(1)
+            for number in range(writes):
+                client.token = tokens[chosen.randrange(owners)]
+                sent[number] = time.monotonic()
+                assert client.create(f"Task {number}").status == 201
+                time.sleep(0.03)
+            rows = sql.rows("SELECT owner, history_id::text FROM task_history ORDER BY timestamp")
+            theirs = {name: [entry for owner, entry in rows if owner == name] for name in names}
+            wait_until(lambda: sum(map(len, streams.seen)) == writes, "all have come")
+            assert [list(seen) for seen in streams.seen] == [theirs[name] for name in names]
+            # One for each worker's followers; the writes may have taken another one.
+            assert connections <= WORKERS
+            assert count(sql) <= 2 * WORKERS
+        moments = {entry: sent[number] for number, (_, entry) in enumerate(rows)}
+        seconds = sorted(moment - moments[entry] for seen in streams.seen for entry, moment in seen.items())
+    figure(
+        f"{owners} followers of {owners} owners, {writes} writes: p50 {seconds[len(seconds) // 2] * 1000:.0f} ms, p99"
+        f" {seconds[len(seconds) * 99 // 100] * 1000:.0f} ms; {connections} connections of {WORKERS} workers"
+    )
+
+
+def test_a_stream_ends_with_its_token(start_service: Any, database_url: str) -> None:
+    service = start_service(DATABASE_URL=secured(database_url), JWT_SECRET=SECRET, JWT_LEEWAY="0")
+    with Sql(database_url) as sql:
+        cursor = position_cursor(sql.value("SELECT position_now('ann')"))
+    with Streams(service.port, 2, cursor, [token("ann", 2), token("ann")]) as streams:
+        wait_until(lambda: streams.begun == 2, "both have begun")
+        wait_until(lambda: streams.ended == 1, "the one whose token has expired has ended", seconds=20)
+        with Client(service.port) as client:
+            client.token = token("ann")
+            client.create("for who may still see it")
+        wait_until(lambda: streams.seen[1], "the other one goes on")
+    assert not streams.seen[0]
+    assert "Traceback" not in service.log
 
 
 @contextmanager

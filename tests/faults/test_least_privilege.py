@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from psycopg2.errors import InsufficientPrivilege, IntegrityConstraintViolation
 
+from taskapi.cursors import Snapshot
 from taskapi.database import queries
 from taskapi.database.database import Database
 from taskapi.days import DAY
@@ -17,6 +18,7 @@ from taskapi.places import ROOT
 from taskapi.repository import Repository
 from taskapi.repository.base import UNCOUNTED
 from taskapi.repository.history import NEAR
+from taskapi.role import RIGHTS, SECURE_SQL, SECURED
 from taskapi.settings import Settings
 from tests.support.ledger import NOTHING, PLAN, Ledger
 from tests.support.load import Client
@@ -36,6 +38,12 @@ def documented() -> str:
     found = re.search(r"^## A role that owns nothing$.*?^```sql$(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert found, "docs/operations.md has no SQL under 'A role that owns nothing'"
     return found[1]
+
+
+def test_it_is_what_the_command_runs() -> None:
+    commands = [*(right.format(schema="public", role=ROLE) for right in RIGHTS)]
+    commands += [SECURE_SQL.format(table=table) for table in SECURED]
+    assert documented().split(";\n")[1:-1] == commands
 
 
 ROLE = "".join(re.findall(r"CREATE ROLE (\w+)", documented()))
@@ -158,6 +166,7 @@ def test_every_statement_runs(urls: dict[str, str]) -> None:
     repository.weekly_stats()
     repository.schema_version()
     repository.check_transactions()
+    assert repository.owners_with_news({"default": Snapshot(1, 1), "ann": Snapshot(1, 1)}) == {"default"}
     repository.create_tasks(tasks=[{"title": "x", "description": None}] * (UNCOUNTED + 1))
     repository.weekly_stats()
     repository.undo_change(task_id=task_id, version=2)
@@ -249,10 +258,17 @@ def test_it_compares_the_history_and_only_the_owner_erases(urls: dict[str, str])
     repository = Repository(Database(Settings(database_url=urls[ROLE])))
     task_id = id_of(repository.create_task(title="to be erased", description=None))
     repository.delete_task(task_id=task_id)
-    for role in (ROLE, OWNER):
-        done = run("taskapi.reconcile", url=urls[role])
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "tasks and totals are what the history amounts to" in done.stdout
+    done = run("taskapi.reconcile", url=urls[OWNER])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tasks and totals are what the history amounts to" in done.stdout
+    # The role would see one owner's rows, or none: it must not say that all is well.
+    done = run("taskapi.reconcile", url=urls[ROLE])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("taskapi: Where row-level security is on, only the tables' owner sees all")
+    for arguments in ([], ["--check"]):
+        done = run("taskapi.repair", *arguments, url=urls[ROLE])
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("taskapi: Only the tables' owner may repair")
     texts = "SELECT description FROM task_history WHERE task_id = %s"
     with Sql(urls[OWNER]) as owner:
         before = owner.rows(texts, (str(task_id),))
@@ -265,7 +281,7 @@ def test_it_compares_the_history_and_only_the_owner_erases(urls: dict[str, str])
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"by the role {OWNER}.\n")
         assert all(text.startswith("erased ") for (text,) in owner.rows(texts, (str(task_id),)))
-    done = run("taskapi.reconcile", url=urls[ROLE])
+    done = run("taskapi.reconcile", url=urls[OWNER])
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -284,8 +300,10 @@ LIES = {
 def test_the_triggers_hold_for_the_role(statement: str, urls: dict[str, str], service: Service) -> None:
     with Client(service.port) as client:
         client.create("to be lied about")
-    with Sql(urls[ROLE]) as sql, pytest.raises(IntegrityConstraintViolation):
-        sql.execute(statement)
+    with Sql(urls[ROLE]) as sql:
+        sql.execute("SET app.owner = 'default'")
+        with pytest.raises(IntegrityConstraintViolation):
+            sql.execute(statement)
 
 
 def test_the_role_has_what_it_needs_and_nothing_else(

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.responses import PlainTextResponse
 
 from taskapi.mcp import connections, http
+from taskapi.settings import Settings
 from tests.mcp.agent import HttpServer, request
 from tests.support.waiting import wait_until
 
@@ -143,14 +144,14 @@ def test_a_connection_ends_that_sends_no_request(monkeypatch: pytest.MonkeyPatch
 
 def test_a_body_that_nobody_reads_does_not_keep_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "HEAD_SECONDS", 0.3)
-    app = http.AccessMiddleware(echo, ("right",), body_seconds=30)
+    app = http.AccessMiddleware(echo, Settings(api_tokens=("right",)))
     with serving(app) as address, socket.create_connection(address, timeout=20) as client:
         client.sendall(HALF_A_BODY)
         assert b"HTTP/1.1 401" in _until_the_end(client)
 
 
 def test_a_body_has_limited_time() -> None:
-    with serving(http.AccessMiddleware(echo, (), body_seconds=0.3)) as address:
+    with serving(http.AccessMiddleware(echo, Settings(request_deadline=0.3))) as address:
         with socket.create_connection(address, timeout=20) as client:
             client.sendall(HALF_A_BODY)
             assert b"HTTP/1.1 408" in _until_the_end(client)
@@ -161,7 +162,7 @@ def test_a_body_has_limited_time() -> None:
 
 def test_so_many_requests_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "MAX_REQUESTS", 2)
-    with serving(http.AccessMiddleware(echo, (), body_seconds=30)) as address, ExitStack() as clients:
+    with serving(http.AccessMiddleware(echo, Settings())) as address, ExitStack() as clients:
         slow = [clients.enter_context(socket.create_connection(address, timeout=20)) for _ in range(2)]
         for client in slow:
             client.sendall(HALF_A_BODY)

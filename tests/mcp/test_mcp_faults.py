@@ -17,6 +17,7 @@ from taskapi.errors import (
 from taskapi.mcp.server import create_server
 from taskapi.mcp.tools import TOOLS
 from taskapi.repository import Repository
+from taskapi.settings import Settings
 from tests.mcp.agent import Agent, stdio_agent, text_of
 from tests.support.folders import short_folder
 from tests.support.server import Server
@@ -112,7 +113,7 @@ def test_an_answer_that_was_lost(broken: Broken, agent_of_broken: Agent) -> None
 
 def test_a_call_has_one_deadline(repository: Repository) -> None:
     """That of the request, which began before the repository was asked."""
-    agent = Agent(create_server(repository, request_deadline=0.0))
+    agent = Agent(create_server(repository, Settings(request_deadline=0.0)))
     refusal = agent.refusal("create_tasks", tasks=[{"title": "late"}])
     agent.close()
     assert "The time for this request was over" in refusal

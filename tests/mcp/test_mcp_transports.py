@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskapi.access import CHALLENGE, UNAUTHORIZED
+from taskapi.access import CHALLENGE
+from taskapi.errors import NoAccess
 from tests.mcp.agent import COMMAND, HttpServer, Lines, call, environment, modern, request, stdio_agent
 from tests.support import raw
 from tests.support.folders import short_folder
@@ -73,7 +74,7 @@ def test_a_token_is_asked_for_where_tokens_are_set(start_http: Callable[..., Htt
         refused = server.post(LIST, **wrong)
         assert refused.status_code == 401
         assert refused.headers["WWW-Authenticate"] == CHALLENGE["WWW-Authenticate"]
-        assert refused.text == UNAUTHORIZED
+        assert refused.text == NoAccess.sentence
     assert server.post(LIST, authorization="Bearer other-token").status_code == 200
     with server.agent("right-token") as agent:
         assert agent.create("with a token")

@@ -299,7 +299,9 @@ def test_the_command(deleted_id: UUID, database_url: str, sql: Sql) -> None:
     ("arguments", "code", "sentence"),
     [
         (["nonsense"], 2, "invalid UUID value: 'nonsense'"),
-        ([], 2, "the following arguments are required: TASK_ID"),
+        ([], 2, "give a TASK_ID, or --owner for all that an owner has"),
+        ([str(UUID(int=0)), "--owner", ""], 2, "--owner: must be 1 to 255 printable characters"),
+        ([str(UUID(int=0)), "--owner", "an\nn"], 2, "--owner: must be 1 to 255 printable characters"),
         ([str(UUID(int=0))], 1, "taskapi: Task 00000000-0000-0000-0000-000000000000 of default has no history."),
     ],
 )

@@ -24,7 +24,7 @@ ARGUMENTS = {
     "of_change_set": None,
     "of_actor": None,
     "since": None,
-    "until": None,
+    "until": "infinity",
     "most": 1000,
     "skip_conflicts": False,
     "dry_run": False,

@@ -83,10 +83,12 @@ def test_an_acknowledged_write_is_on_the_disk(altered_url: str, new_repository: 
 
 
 class _Sleeping:
+    parameters = ()
     text = prepare = execute = "SELECT pg_sleep(1.5)"
 
 
 class _Asking:
+    parameters = ()
     text = prepare = execute = "SELECT current_setting('synchronous_commit')"
 
 

@@ -45,6 +45,8 @@ class Client(Closing):
     def __init__(self, port: int, *, patience: float = PATIENCE) -> None:
         """`patience`: seconds without a byte after which it gives up."""
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+        self.token: str | None = None
+        """What its requests carry from now on."""
 
     def close(self) -> None:
         self._connection.close()
@@ -52,6 +54,8 @@ class Client(Closing):
     def request(self, method: str, path: str, body: object = None, *, key: str | None = None) -> Answer:
         """Send a request under /api/v1, and never send it again. Raises one of BROKEN when no whole answer comes."""
         headers = {"Idempotency-Key": key} if key else {}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         if body is not None:
             headers["Content-Type"] = "application/json"
         started = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tests.support.owners import LESSER
 from tests.support.waiting import wait_until
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
@@ -38,7 +39,7 @@ class PgBouncer:
 
     def start(self) -> None:
         assert PROGRAM, "pgbouncer is not installed"
-        (self._folder / "users").write_text('"taskapi" ""\n')
+        (self._folder / "users").write_text(f'"taskapi" ""\n"{LESSER}" ""\n')
         configuration = self._folder / "pgbouncer.ini"
         configuration.write_text(CONFIGURATION.format(server=self._server, folder=self._folder))
         owner = pwd.getpwuid(self._server.stat().st_uid)

@@ -5,6 +5,7 @@ import selectors
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from http.client import HTTPException
 
 import httpx
@@ -12,7 +13,7 @@ import orjson
 
 from tests.support.closing import Closing
 
-REQUEST = b"GET /api/v1/changes?after=%s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+REQUEST = b"GET /api/v1/changes?after=%s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s\r\n"
 ENTRY = re.compile(rb'data: \{"history_id":"([0-9a-f-]{36})"')
 
 POLLS = """
@@ -26,8 +27,8 @@ WHERE datname = current_database() AND query LIKE '%unseen%'
 class Streams(Closing):
     """Server-sent events as they come: of each stream, the ids of its entries, and when each one came."""
 
-    def __init__(self, port: int, count: int, cursor: str) -> None:
-        """Open so many streams after the cursor; return when each one has begun."""
+    def __init__(self, port: int, count: int, cursor: str, tokens: Sequence[str] = ()) -> None:
+        """Open so many streams after the cursor, each with the token at its place; return when each one has begun."""
         self.seen: list[dict[str, float]] = [{} for _ in range(count)]
         self.text = [b""] * count
         self.ended = 0
@@ -35,7 +36,8 @@ class Streams(Closing):
         self._sockets = []
         for number in range(count):
             connection = socket.create_connection(("127.0.0.1", port), timeout=30)
-            connection.sendall(REQUEST % cursor.encode())
+            header = f"Authorization: Bearer {tokens[number]}\r\n" if tokens else ""
+            connection.sendall(REQUEST % (cursor.encode(), header.encode()))
             self._sockets.append(connection)
             self._selector.register(connection, selectors.EVENT_READ, number)
         self._is_closing = False

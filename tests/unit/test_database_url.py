@@ -3,7 +3,7 @@
 import psycopg2.extensions as ext
 import pytest
 
-from taskapi.database.database_url import libpq_url
+from taskapi.database.database_url import libpq_url, url_as
 from taskapi.errors import ConfigurationError
 from taskapi.settings import Settings
 
@@ -120,3 +120,43 @@ def test_what_people_paste_by_mistake(url: str, words: list[str]) -> None:
     assert all(word in message for word in words), message
     assert SECRET not in message
     assert "\n" not in message
+
+
+# For another role
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (URL, {"host": "db.example.com", "dbname": "tasks"}),
+        (URL.replace("postgresql", "postgres+psycopg2"), {"host": "db.example.com", "dbname": "tasks"}),
+        (f"{URL}?sslmode=require&", {"host": "db.example.com", "dbname": "tasks", "sslmode": "require"}),
+        (
+            f"postgresql://db.example.com/tasks?user=app&sslmode=require&password={SECRET}",
+            {"host": "db.example.com", "dbname": "tasks", "sslmode": "require"},
+        ),
+        (f"{URL}?%75ser=app&pass%77ord={SECRET}", {"host": "db.example.com", "dbname": "tasks"}),
+        ("postgresql:///tasks?host=/run/a%26b&port=5433", {"host": "/run/a&b", "port": "5433", "dbname": "tasks"}),
+        ("postgresql://app@%2Frun%2Fpostgresql/tasks", {"host": "/run/postgresql", "dbname": "tasks"}),
+        ("postgresql://app@[::1]:5432/a%20b", {"host": "::1", "port": "5432", "dbname": "a b"}),
+        (
+            f"postgresql://app:{SECRET}@one:5432,two:5433/tasks?options=-csearch_path%3Dtasks",
+            {"host": "one,two", "port": "5432,5433", "dbname": "tasks", "options": "-csearch_path=tasks"},
+        ),
+        ("postgresql://app@db.example.com?dbname=tasks", {"host": "db.example.com", "dbname": "tasks"}),
+        # Otherwise the database would be that of the role's name.
+        ("postgresql://app@db.example.com", {"host": "db.example.com", "dbname": "app/1"}),
+        (
+            "postgresql://app@db.example.com/?sslmode=require",
+            {"host": "db.example.com", "sslmode": "require", "dbname": "app/1"},
+        ),
+        ("postgresql://", {"dbname": "app/1"}),
+    ],
+)
+@pytest.mark.parametrize("role", ["ann", 'O\'Brien "x" %s é', "a:b@c/d?e#f&g=h", "$x", "[your]", "'"])
+def test_the_same_for_another_role(url: str, expected: dict[str, str], role: str) -> None:
+    for password in ("", "a/b:c@d%e?"):
+        given = {"password": password} if password else {}
+        found = url_as(Settings(database_url=url), role, password, "app/1")
+        assert read(found) == {"user": role, **given, **expected}
+        assert SECRET not in found

@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from taskapi.callers import ANYBODY, OWNER, Caller
 from taskapi.cursors import Cursor, Place, Snapshot
 from taskapi.errors import ConnectFailed, CursorGone, TooManyFollowers
 from taskapi.repository.changes import Changes
@@ -26,6 +27,15 @@ class History:
         self.error: Exception | None = None
         self._reading = 0
         self._lock = threading.Lock()
+        self._others: dict[str, History] = {}
+        self.asked: list[set[str]] = []
+
+    def of(self, owner: str) -> "History":
+        return self if owner == OWNER else self._others.setdefault(owner, History())
+
+    def owners_with_news(self, seen: Mapping[str, Snapshot]) -> set[str]:
+        self.asked.append(set(seen))
+        return {owner for owner, snapshot in seen.items() if self.of(owner).last >= snapshot.xmax}
 
     def write(self, count: int = 1) -> None:
         with self._lock:
@@ -88,23 +98,23 @@ def numbers(follower: Follower, count: int, limit: int = 100) -> list[int]:
 
 def test_nothing_is_read_for_nobody(all_of_them: Followers, history: History) -> None:
     assert not history.reads
-    with all_of_them.join(None) as follower:
+    with all_of_them.join(ANYBODY, None) as follower:
         assert numbers(follower, 10) == list(range(1, 11))
         follower.next(100, 0.05)
         before = len(history.reads)
         wait_until(lambda: len(history.reads) > before, "the changes are read")
-    wait_until(lambda: all_of_them._start is None, "the reader has ended")
+    wait_until(lambda: not all_of_them._is_reading, "the reader has ended")
     before = len(history.reads)
     all_of_them.pause(5 * module.POLL)
     assert len(history.reads) == before
-    with all_of_them.join(cursor_at(10)) as follower:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
         history.write()
         assert numbers(follower, 1) == [11]
 
 
 def test_one_reads_for_all_and_each_gets_each_change_once(all_of_them: Followers, history: History) -> None:
     def follow(first: int) -> list[int]:
-        with all_of_them.join(cursor_at(first)) as follower:
+        with all_of_them.join(ANYBODY, cursor_at(first)) as follower:
             return numbers(follower, 210 - first, limit=7)
 
     starts = [*range(11), *[10] * 20]
@@ -118,7 +128,7 @@ def test_one_reads_for_all_and_each_gets_each_change_once(all_of_them: Followers
 
 
 def test_who_has_caught_up_reads_no_more(all_of_them: Followers, history: History) -> None:
-    joined = [all_of_them.join(cursor_at(10)) for _ in range(20)]
+    joined = [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(20)]
     for follower in joined:
         follower.next(77)
     for number in range(11, 20):
@@ -129,7 +139,7 @@ def test_who_has_caught_up_reads_no_more(all_of_them: Followers, history: Histor
 
 def test_a_follower_who_is_later_than_what_is_read_for_all(all_of_them: Followers, history: History) -> None:
     """It has read by itself what is then read for all."""
-    with all_of_them.join(cursor_at(10)) as first, all_of_them.join(None) as second:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as first, all_of_them.join(ANYBODY, None) as second:
         first.next(100)
         first.next(100, 0.05)
         with all_of_them._turn:
@@ -145,7 +155,7 @@ def test_more_than_is_kept_each_one_reads(
     all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST", 50)
-    with all_of_them.join(cursor_at(10)) as first, all_of_them.join(cursor_at(10)) as second:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as first, all_of_them.join(ANYBODY, cursor_at(10)) as second:
         for follower in (first, second):
             follower.next(10, 0.05)
         history.write(500)
@@ -159,22 +169,22 @@ def test_a_slow_follower_costs_no_more_than_is_kept(
     all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "KEPT", 40)
-    with all_of_them.join(cursor_at(10)) as slow, all_of_them.join(cursor_at(10)) as quick:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as slow, all_of_them.join(ANYBODY, cursor_at(10)) as quick:
         slow.next(100, 0.05)
         for number in range(11, 61):
             history.write()
             assert numbers(quick, 1) == [number]
-            assert sum(batch.size for batch in all_of_them._batches) <= 40
+            assert sum(batch.size for batch in all_of_them._feeds[OWNER].batches) <= 40
         assert numbers(slow, 50, limit=30) == list(range(11, 61))
 
 
 def test_who_comes_back_with_a_cursor_of_ours_costs_no_read(all_of_them: Followers, history: History) -> None:
-    with all_of_them.join(cursor_at(10)) as staying:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as staying:
         staying.next(100, 0.05)
         cursor = cursor_at(10)
         for number in range(11, 20):
             history.write()
-            with all_of_them.join(cursor) as waiting:
+            with all_of_them.join(ANYBODY, cursor) as waiting:
                 batch = waiting.next(77, 10)
             assert batch.changes.items == (b"%d" % number,)
             cursor = batch.changes.cursor
@@ -182,7 +192,7 @@ def test_who_comes_back_with_a_cursor_of_ours_costs_no_read(all_of_them: Followe
 
 
 def test_a_limit_below_what_has_come(all_of_them: Followers, history: History) -> None:
-    with all_of_them.join(cursor_at(10)) as follower:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
         follower.next(2, 0.05)
         history.write(5)
         found = [follower.next(2, 10).changes for _ in range(3)]
@@ -192,7 +202,7 @@ def test_a_limit_below_what_has_come(all_of_them: Followers, history: History) -
 
 def test_the_end_ends_every_wait(all_of_them: Followers, history: History) -> None:
     def follow() -> int:
-        with all_of_them.join(cursor_at(10)) as follower:
+        with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
             return len(follower.next(100, 60).changes.items)
 
     with ThreadPoolExecutor(20) as threads:
@@ -201,13 +211,13 @@ def test_the_end_ends_every_wait(all_of_them: Followers, history: History) -> No
         wait_until(lambda: len(history.reads) > before + 1, "they wait")
         all_of_them.end()
         assert [one.result(5) for one in found] == [0] * 20
-    with all_of_them.join(None) as late:
+    with all_of_them.join(ANYBODY, None) as late:
         assert numbers(late, 10) == list(range(1, 11))
         assert late.next(100, 60).changes.items == ()
 
 
 def test_nothing_is_missed_while_the_database_is_away(all_of_them: Followers, history: History) -> None:
-    with all_of_them.join(cursor_at(10)) as follower:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
         follower.next(100, 0.05)
         history.error = ConnectFailed()
         history.write(3)
@@ -217,7 +227,7 @@ def test_nothing_is_missed_while_the_database_is_away(all_of_them: Followers, hi
 
 
 def test_a_database_that_was_set_back_tells_each_one(all_of_them: Followers, history: History) -> None:
-    with all_of_them.join(cursor_at(10)) as first, all_of_them.join(cursor_at(10)) as second:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as first, all_of_them.join(ANYBODY, cursor_at(10)) as second:
         for follower in (first, second):
             follower.next(100, 0.05)
         history.error = CursorGone()
@@ -229,7 +239,7 @@ def test_a_database_that_was_set_back_tells_each_one(all_of_them: Followers, his
 def test_a_defect_tells_each_one_and_is_logged(
     all_of_them: Followers, history: History, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with all_of_them.join(cursor_at(10)) as follower:
+    with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
         follower.next(100, 0.05)
         history.error = ValueError()
         with pytest.raises(ValueError, match=r"^$"):
@@ -241,11 +251,74 @@ def test_a_defect_tells_each_one_and_is_logged(
 
 
 def test_there_are_only_so_many(all_of_them: Followers) -> None:
-    joined = [all_of_them.join(None) for _ in range(50)]
+    joined = [all_of_them.join(ANYBODY, None) for _ in range(50)]
     with pytest.raises(TooManyFollowers):
-        all_of_them.join(None)
+        all_of_them.join(ANYBODY, None)
     for _ in range(2):
         joined[0].close()
-    all_of_them.join(None)
+    all_of_them.join(ANYBODY, None)
     with pytest.raises(TooManyFollowers):
-        all_of_them.join(None)
+        all_of_them.join(ANYBODY, None)
+
+
+ANN, BOB = Caller("ann", "ann"), Caller("bob", "bob")
+
+
+def test_each_owner_has_their_own(all_of_them: Followers, history: History) -> None:
+    with all_of_them.join(ANN, cursor_at(10)) as ann, all_of_them.join(BOB, cursor_at(10)) as bob:
+        for follower in (ann, bob):
+            follower.next(100, 0.05)
+        wait_until(lambda: history.asked, "two owners: who has news is asked first")
+        before = len(history.of("bob").reads)
+        history.of("ann").write(3)
+        assert numbers(ann, 3) == [11, 12, 13]
+        assert bob.next(100, 0.1).changes.items == ()
+        assert len(history.of("bob").reads) == before
+        history.of("bob").write()
+        assert numbers(bob, 1) == [11]
+    assert not history.reads
+    assert {"ann", "bob"} in history.asked
+
+
+def test_what_is_wrong_with_one_owner_is_not_with_another(all_of_them: Followers, history: History) -> None:
+    with all_of_them.join(ANN, cursor_at(10)) as ann, all_of_them.join(BOB, cursor_at(10)) as bob:
+        for follower in (ann, bob):
+            follower.next(100, 0.05)
+        history.of("ann").error = CursorGone()
+        for owner in ("ann", "bob"):
+            history.of(owner).write()
+        assert numbers(bob, 1) == [11]
+        with pytest.raises(CursorGone):
+            ann.next(100, 10)
+        history.of("ann").error = None
+        assert numbers(ann, 1) == [11]
+
+
+def test_no_owner_shuts_the_others_out(history: History) -> None:
+    made = Followers(history, Settings(max_streams=50, jwt_secret="x" * 32))
+    for _ in range(5):
+        made.join(ANN, None)
+    with pytest.raises(TooManyFollowers):
+        made.join(ANN, None)
+    made.join(BOB, None).close()
+    made.end()
+
+
+def test_who_follows_does_so_no_longer_than_the_token_lasts(all_of_them: Followers, history: History) -> None:
+    with all_of_them.join(Caller("ann", "ann", time.time() + 0.3), cursor_at(10)) as follower:
+        assert not follower.is_over
+        assert follower.next(100, 60).changes.items == ()
+        assert follower.is_over
+
+
+def test_what_is_kept_is_shared_by_all_owners(
+    all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEPT", 40)
+    with all_of_them.join(ANN, cursor_at(10)) as ann, all_of_them.join(BOB, cursor_at(10)) as bob:
+        for follower in (ann, bob):
+            follower.next(100, 0.05)
+        for number in range(11, 41):
+            history.of("ann").write()
+            assert numbers(ann, 1) == [number]
+            assert sum(batch.size for feed in all_of_them._feeds.values() for batch in feed.batches) <= 40

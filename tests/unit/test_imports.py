@@ -12,8 +12,8 @@ from tests.support.environment import environment_of
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [
-        ("taskapi.app", {"alembic", "mcp"}),
-        ("taskapi.migrations", {"alembic", "flask", "gunicorn", "mcp", "sqlalchemy"}),
+        ("taskapi.app", {"alembic", "cryptography", "jwt", "mcp"}),
+        ("taskapi.migrations", {"alembic", "cryptography", "flask", "gunicorn", "jwt", "mcp", "sqlalchemy"}),
         ("taskapi.mcp.__main__", {"alembic", "flask", "gunicorn", "werkzeug"}),
     ],
 )

@@ -81,7 +81,7 @@ def test_run_installs_what_running_needs(code: int, tmp_path: Path) -> None:
     (asked,) = (tmp_path / "pip").read_text().splitlines()
     assert "-r requirements-run.txt" in asked
     assert "-qq" in asked, "pip tells of other things than errors"
-    assert "Installing what the service needs ." in done.stdout, "nothing shows that pip works"
+    assert "Installing what the service needs ." in done.stderr, "nothing shows that pip works"
     assert ("it runs" in done.stdout) == (done.returncode == 0) == (code == 0)
     # What failed is tried again.
     assert (tmp_path / "venv" / "run").exists() == (code == 0)

@@ -16,6 +16,13 @@ from tests.support.environment import environment_of
 
 URL = "postgresql://user:secret@db.example.com/app"
 
+SECRET = "0123456789abcdef" * 2
+
+PEM = """-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----"""
+"""An Ed25519 key: that of RFC 8032, section 7.1, test 1."""
+
 SWITCH = {"true": True, "1": True, "ON": True, "yEs": True, "false": False, "0": False, "Off": False, "NO": False}
 NO_SECONDS = ["", "0", "-1", "nan", "inf", "soon"]
 
@@ -105,12 +112,47 @@ VARIABLES: dict[str, tuple[str, Any, dict[str, Any], list[str]]] = {
         ["*", "*.example.com", "https://api.example.com", "a b", "b\u00fccher.example", "..local", "a/b"],
     ),
     "API_TOKENS": ("api_tokens", (), {"": (), "first, second,": ("first", "second")}, [",", " , "]),
+    "JWT_SECRET": (
+        "jwt_secret",
+        None,
+        {f" {SECRET} ": SECRET},
+        ["", "x" * 31, PEM, '{"kty": "oct", "k": "eHh4eHh4eHh4eHh4eHh4"}'],
+    ),
+    "JWT_PUBLIC_KEY": (
+        "jwt_public_key",
+        None,
+        {PEM: PEM, PEM.replace("\n", "\\n"): PEM.replace("\n", "\\n")},
+        ["", SECRET, PEM[:-40], PEM.replace("PUBLIC", "PRIVATE"), "ssh-rsa AAAA"],
+    ),
+    "JWT_JWKS_URL": (
+        "jwt_jwks_url",
+        None,
+        {"https://ann.example.com/jwks": "https://ann.example.com/jwks", "http://keys:8080/": "http://keys:8080/"},
+        [
+            "",
+            "ann.example.com/jwks",
+            "file:///etc/passwd",
+            "ftp://a/b",
+            "https://",
+            "https://a b/",
+            "https://\u00e9.example",
+        ],
+    ),
+    "JWT_AUDIENCE": ("jwt_audience", (), {"tasks": ("tasks",), "a, b,": ("a", "b")}, ["", ",", " , "]),
+    "JWT_ISSUER": ("jwt_issuer", None, {"https://ann.example.com/": "https://ann.example.com/"}, ["", " "]),
+    "JWT_OWNER_CLAIM": ("jwt_owner_claim", "sub", {"https://a.example/org": "https://a.example/org"}, [""]),
+    "JWT_LEEWAY": ("jwt_leeway", 5, {"0": 0, "600": 600}, ["", "-1", "601", "1.5", "soon"]),
+    "TASKAPI_OWNER": ("taskapi_owner", "default", {"ann": "ann", "default": "default"}, ["", "a\tb", "x" * 256]),
     "METRICS": ("metrics", False, SWITCH, ["", "maybe"]),
     "LOG_LEVEL": ("log_level", "INFO", {"DEBUG": "DEBUG", "info": "INFO", "Warning": "WARNING"}, ["", "LOUD", "warn"]),
 }
 
 HANDED_DOWN = ["has_gunicorn_conf", "slots", "metrics_folder", "has_inherited_sockets"]
 """The fields that come from other processes, not from people."""
+
+TAKES_ANYTHING = {
+    *("API_TOKENS", "DATA_DIR", "JWT_SECRET", "JWT_AUDIENCE", "JWT_ISSUER", "JWT_OWNER_CLAIM", "TASKAPI_OWNER"),
+}
 
 TAKEN = [(name, text, value) for name, (_, _, taken, _) in VARIABLES.items() for text, value in taken.items()]
 REFUSED = [(name, text) for name, (_, _, _, refused) in VARIABLES.items() for text in refused]
@@ -167,7 +209,20 @@ def test_default(name: str) -> None:
 @pytest.mark.parametrize(("name", "text", "value"), TAKEN)
 def test_taken(name: str, text: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, text)
+    if name in ("JWT_AUDIENCE", "JWT_ISSUER"):
+        monkeypatch.setenv("JWT_SECRET", SECRET)
     assert getattr(Settings.from_environment(), VARIABLES[name][0]) == value
+
+
+@pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_ISSUER"])
+def test_what_tokens_must_have_needs_a_key(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sets it believes that the service is closed."""
+    assert "JWT_AUDIENCE and JWT_ISSUER need a key" in refusal(monkeypatch, **{name: "tasks"})
+
+
+def test_keys_come_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refusal(monkeypatch, JWT_SECRET=SECRET, JWT_JWKS_URL="https://ann.example.com/jwks")
+    assert message == "JWT_SECRET and JWT_JWKS_URL are set: the keys of JWTs come from one of them."
 
 
 @pytest.mark.parametrize(("name", "text"), REFUSED)
@@ -197,7 +252,7 @@ def test_a_refusal_says_what_is_allowed(name: str, text: str, message: str, monk
 @pytest.mark.parametrize("secret", [URL, " ".join(["hunter2"] * 8)], ids=["a URL with a password", "something long"])
 def test_a_refusal_shows_nothing_that_may_be_a_secret(name: str, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Pasted behind the wrong name, it must not end up in a log.
-    if name not in ("API_TOKENS", "DATA_DIR"):
+    if name not in TAKES_ANYTHING:
         assert secret not in refusal(monkeypatch, **{name: secret})
 
 
@@ -357,7 +412,8 @@ def test_the_example_is_taken_as_it_is_and_uncommented(tmp_path: Path, write: Wr
     example = (ROOT / ".env.example").read_text()
     write(example)
     assert Settings.from_environment() == Settings(workers=2)
-    write(re.sub(r"^# (?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
+    # All but the keys, of which only one may be set, and what needs them.
+    write(re.sub(r"^# (?!JWT_[A-Z_]+=$)(?=[A-Z_]+=)", "", example, flags=re.MULTILINE))
     settings = Settings(database_url="postgresql://user:password@host/database", data_dir=tmp_path / ".data")
     assert Settings.from_environment() == settings
 

@@ -1,0 +1,181 @@
+"""Makes the role that the service runs as: it owns nothing, and row-level security holds for it.
+
+`python -m taskapi.role NAME`, with DATABASE_URL of the tables' owner.
+"""
+
+import argparse
+import re
+import secrets
+import sys
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions as ext
+
+from taskapi.database.database_url import url_as, without_password
+from taskapi.errors import ConfigurationError, TaskapiError
+from taskapi.logs import take_over_prints
+from taskapi.migrations import LOCK_TIMEOUT_SQL, connect
+from taskapi.revision import COMMAND, VERSION_TABLE, current, head
+from taskapi.settings import Settings
+
+RIGHTS = (
+    "GRANT USAGE ON SCHEMA {schema} TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON tasks TO {role}",
+    "GRANT SELECT, INSERT ON task_history TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON history_totals, history_periods TO {role}",
+    f"GRANT SELECT ON {VERSION_TABLE} TO {{role}}",
+    "GRANT EXECUTE ON FUNCTION owners_with_news TO {role}",
+)
+"""What the service needs, and no more."""
+
+SECURED = ("tasks", "task_history", "history_totals", "history_periods", "task_totals", "task_quarters")
+"""The tables whose rows have an owner."""
+
+SECURE_SQL = "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+
+IS_SECURED_SQL = "SELECT relrowsecurity FROM pg_class WHERE oid = %s::regclass"
+
+# Exempt are those for whom row-level security does not hold, whatever the tables say.
+LOOK_SQL = """
+SELECT
+    relnamespace::regnamespace::text AS schema,
+    quote_ident(current_database()) AS database,
+    pg_has_role(relowner, 'USAGE') AS is_owner,
+    (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_create,
+    role.oid IS NOT NULL AS is_there,
+    coalesce(rolsuper OR rolbypassrls OR pg_has_role(role.oid, relowner, 'MEMBER'), false) AS is_exempt
+FROM pg_class
+LEFT JOIN pg_roles AS role ON rolname = %(name)s
+WHERE pg_class.oid = 'tasks'::regclass
+"""
+
+TURN_SQL = "SELECT pg_advisory_xact_lock(7225820101)"
+"""Whoever starts the service also makes its role: two that grant the same at once would fail. Migrations take the same
+lock."""
+
+# Not the password's digest, which Neon refuses. The role may not find the tables where their owner finds them.
+CREATE_SQL = (
+    "CREATE ROLE {role} LOGIN PASSWORD '{password}'",
+    "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}",
+)
+
+IS_THERE_SQL = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
+
+# A right that one may not give is only a warning.
+MAY_LOOK_SQL = "SELECT has_schema_privilege(%s, relnamespace, 'USAGE') FROM pg_class WHERE oid = 'tasks'::regclass"
+
+ONLY_OWNER = "Only the owner of the tables may do this: use its DATABASE_URL."
+
+LONGEST = 63
+"""Bytes of a role's name: PostgreSQL cuts off the rest."""
+
+RESERVED = re.compile(r"pg_|(public|none)\Z")
+
+
+class Refused(TaskapiError):
+    """The role cannot be made, or is none that row-level security holds for."""
+
+
+def make_role(connection: ext.connection, name: str) -> str | None:
+    """Turn row-level security on. Make the role, or take one that is there, and give it its rights. Return the new
+    role's password; None if it was there.
+
+    It can be run again at any time, and also after a part of it. Raises Refused, with what to do, and psycopg2.Error.
+    """
+    if not (name.isprintable() and 1 <= len(name.encode()) <= LONGEST) or RESERVED.match(name):
+        raise Refused(f"NAME must be 1 to {LONGEST} printable bytes, and not begin with pg_, nor be public or none.")
+    connection.set_session(isolation_level="READ COMMITTED")
+    with connection.cursor() as cursor:
+        if current(connection) != head():
+            raise Refused(f"The database's schema is not this version's: run `{COMMAND}` first.")
+        cursor.execute(LOOK_SQL, {"name": name})
+        schema, database, is_owner, may_create, is_there, is_exempt = cursor.fetchone()
+        connection.commit()
+        _check(name, is_owner, may_create or is_there, is_exempt)
+        for table in SECURED:
+            # A table at a time: no transaction waits for one lock and holds another.
+            cursor.execute(LOCK_TIMEOUT_SQL)
+            cursor.execute(IS_SECURED_SQL, (table,))
+            if not cursor.fetchone()[0]:
+                cursor.execute(SECURE_SQL.format(table=table))
+            connection.commit()
+        # Last, and at once: who has the password has a role that can serve.
+        cursor.execute(LOCK_TIMEOUT_SQL)
+        cursor.execute(TURN_SQL)
+        cursor.execute(IS_THERE_SQL, (name,))
+        password = None if cursor.fetchone()[0] else secrets.token_urlsafe(24)
+        role = ext.quote_ident(name, connection)
+        for statement in (*(CREATE_SQL if password else ()), *RIGHTS):
+            cursor.execute(statement.format(role=role, password=password, schema=schema, database=database))
+        cursor.execute(MAY_LOOK_SQL, (name,))
+        if not cursor.fetchone()[0]:
+            raise Refused(
+                f"The tables' owner may not let {name} into the schema {schema}: let the schema's owner run GRANT USAGE"
+                " ON SCHEMA … TO the tables' owner WITH GRANT OPTION, and run this again."
+            )
+        connection.commit()
+    return password
+
+
+def settings_as(settings: Settings, name: str) -> Settings:
+    """The settings for serving as this role, which is made where it is not there: without a password, for a server that
+    asks for none. Raises Refused, with what to do.
+    """
+    try:
+        with closing(connect(settings)) as connection:
+            make_role(connection, name)
+    except psycopg2.Error as error:
+        raise Refused(f"The role {name} is not ready: {without_password(error, settings)}") from None
+    return replace(settings, database_url=url_as(settings, name))
+
+
+def _check(name: str, is_owner: bool, can_be_there: bool, is_exempt: bool) -> None:
+    if not is_owner:
+        raise Refused(ONLY_OWNER)
+    if is_exempt:
+        raise Refused(
+            f"Row-level security would not hold for {name}: it is a superuser, has BYPASSRLS, or is a member of the"
+            " tables' owner. Choose another name, which is made."
+        )
+    if not can_be_there:
+        raise Refused(
+            f"The role of DATABASE_URL may not make roles. Let one with CREATEROLE run CREATE ROLE for {name}, then run"
+            " this again: it gives the role its rights."
+        )
+
+
+def main() -> int:
+    """Print what was done, and a new role's DATABASE_URL, or why not. Return the exit code: 0 if the role is there."""
+    parser = argparse.ArgumentParser("python -m taskapi.role", description=__doc__)
+    parser.add_argument("name", metavar="NAME", help="the role: a new one, or one that is to have these rights")
+    name = parser.parse_args().name
+    try:
+        settings = Settings.from_environment()
+        with closing(connect(settings)) as connection:
+            password = make_role(connection, name)
+            database = connection.info.dbname
+    except (ConfigurationError, Refused) as error:
+        print(f"taskapi: {error}", file=sys.stderr)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        print(f"taskapi: {ONLY_OWNER} {without_password(error, settings)}", file=sys.stderr)
+    except psycopg2.errors.LockNotAvailable:
+        print("taskapi: A table stayed locked. Run this again; it goes on where it was.", file=sys.stderr)
+    except psycopg2.Error as error:
+        print(f"taskapi: The role is not ready; run this again: {without_password(error, settings)}", file=sys.stderr)
+    else:
+        print(f"Row-level security is on, and the role {name} has what the service needs.")
+        if password:
+            url = url_as(settings, name, password, database)
+            print(f"Serve with this, which is shown only now:\nDATABASE_URL={url}")
+        else:
+            print("It was there before, and keeps its password: only ALTER ROLE … PASSWORD gives it another.")
+        return 0
+    return 1
+
+
+if __name__ == "__main__":
+    take_over_prints()
+    sys.exit(main())
