@@ -92,8 +92,12 @@ def on_starting(server: Any) -> None:
         _start_embedded_database()
     if not _runs("taskapi.migrations"):
         sys.exit(1)
-    if not settings.database_url and settings.takes_jwts:
-        _serve_embedded_database_as_a_lesser_role()
+    if settings.takes_jwts:
+        if settings.database_url:
+            # Readiness says so, too, but not everybody asks for it.
+            _runs("taskapi.role", output=subprocess.DEVNULL)
+        else:
+            _serve_embedded_database_as_a_lesser_role()
     os.environ[SLOTS_VARIABLE] = str(new_file())
     if settings.metrics:
         _share_metrics()

@@ -34,6 +34,9 @@ class Keys(Protocol):
     generation: int
     """Another number once keys have been added or removed."""
 
+    def refresh(self, *, waits: bool) -> None:
+        """Have the keys fetched again if they are old. Raises MustWait, as find() does."""
+
     def find(self, name: str | None, *, waits: bool) -> Key:
         """The key of this name, which is a token's `kid`; None: the token names none.
 
@@ -52,6 +55,9 @@ class OneKey:
 
     def __init__(self, key: Key) -> None:
         self._key = key
+
+    def refresh(self, *, waits: bool) -> None:
+        """See Keys. There is nothing to fetch."""
 
     def find(self, name: str | None, *, waits: bool) -> Key:
         """See Keys."""
@@ -87,7 +93,7 @@ def key_of_set(fields: Any) -> tuple[str | None, Key]:
 
     if not isinstance(fields, dict) or fields.get("kty") not in ("RSA", "EC", "OKP"):
         raise ValueError("of another kind")
-    if fields.get("use", "sig") != "sig" or "verify" not in fields.get("key_ops", ["verify"]):
+    if (fields.get("use") or "sig") != "sig" or "verify" not in fields.get("key_ops", ["verify"]):
         raise ValueError("for something else")
     # Only the public part: a key server that shows private keys has a fault, and it is not ours to keep them.
     public = {name: value for name, value in fields.items() if name in ("kty", "n", "e", "crv", "x", "y")}

@@ -1,6 +1,7 @@
 """The keys at JWT_JWKS_URL: fetched in the background, kept, and fetched again for a token with a new key.
 
-Only who brings a token with an unknown key waits for the key server. It may be slow, down or hostile.
+Only a request whose token has an unknown key waits for the key server, which may be slow, down or hostile; and the
+first ones after a long time without requests.
 """
 
 import json
@@ -43,9 +44,23 @@ class KeyServer:
         self._keys: Mapping[str | None, Key] = {}
         self.generation = 0
         self._began = self._succeeded = float("-inf")
-        self._last = _Fetch()
+        self._last = _Fetch(is_first=True)
         self._last.is_over.set()
         self._lock = threading.Lock()
+
+    def refresh(self, *, waits: bool) -> None:
+        """Fetch the keys again if they are older than FRESH, in the background.
+
+        After a time without requests they may be much older: then the first requests wait for what the server says, or
+        for PATIENCE. Without `waits`, MustWait is raised then.
+        """
+        if not self._keys or time.monotonic() - self._succeeded <= FRESH:
+            return
+        fetch = self._fetch()
+        if fetch.is_first and not fetch.is_over.is_set():
+            if not waits:
+                raise MustWait
+            fetch.is_over.wait(PATIENCE)
 
     def find(self, name: str | None, *, waits: bool) -> Key:
         """The key of this name. Without a name, the only key that there is.
@@ -55,8 +70,6 @@ class KeyServer:
         """
         key = self._known(name)
         if key:
-            if time.monotonic() - self._succeeded > FRESH:
-                self._fetch()
             return key
         fetch = self._fetch()
         if not waits and not fetch.is_over.is_set():
@@ -79,10 +92,11 @@ class KeyServer:
         with self._lock:
             now = time.monotonic()
             if self._last.is_over.is_set() and now - self._began >= PAUSE:
-                fetch = _Fetch()
+                fetch = _Fetch(is_first=now - self._began > 2 * FRESH)
                 # Where no thread can be had, the next caller tries again.
-                threading.Thread(target=self._run, args=(fetch,), daemon=True).start()
-                self._began, self._last = now, fetch
+                with suppress(RuntimeError):
+                    threading.Thread(target=self._run, args=(fetch,), daemon=True).start()
+                    self._began, self._last = now, fetch
             return self._last
 
     def _run(self, fetch: "_Fetch") -> None:
@@ -101,9 +115,10 @@ class KeyServer:
 
 
 class _Fetch:
-    """One fetch: whether it is over, and how it went."""
+    """One fetch: whether it is the first one for long, whether it is over, and how it went."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_first: bool) -> None:
+        self.is_first = is_first
         self.is_over = threading.Event()
         self.succeeded = False
 
@@ -164,7 +179,10 @@ class _Https(HTTPSHandler):
 
 
 def _read(url: str) -> Mapping[str | None, Key]:
-    """Fetch the keys. Raises OSError, and ValueError if the answer is no set of keys, or has none that is of use."""
+    """Fetch the keys. Raises OSError, and ValueError if the answer is no set of keys.
+
+    A set without a useful key counts, too: so an issuer takes back all that it has signed.
+    """
     request = Request(url, headers={"Accept": "application/json", "User-Agent": f"taskapi/{__version__}"})  # noqa: S310
     body = b""
     with build_opener(_NoRedirects, _Http, _Https).open(request, timeout=PATIENCE) as answer:
@@ -174,14 +192,16 @@ def _read(url: str) -> Mapping[str | None, Key]:
                 raise ValueError("the answer is too large")
     answered = json.loads(body)
     listed = answered.get("keys") if isinstance(answered, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("the answer is no set of keys")  # noqa: TRY004
     keys: dict[str | None, Key] = {}
-    for fields in listed if isinstance(listed, list) else ():
+    for fields in listed:
         # A set may have keys that are for something else, or newer than we are.
         with suppress(ValueError, TypeError):
             name, key = key_of_set(fields)
             keys[name] = key
     if not keys:
-        raise ValueError("the answer has no key that tokens could be checked with")
+        log.warning("JWT_JWKS_URL has no key that tokens could be checked with: none is accepted")
     return keys
 
 

@@ -100,6 +100,9 @@ kept AS (
         FROM moved
     ) AS parts
     GROUP BY owner
+    -- Who counts where nothing has happened keeps zeros.
+    HAVING (sum(created), sum(updated), sum(completed), sum(incompleted), sum(deleted), sum(restored), sum(complete))
+        <> (0, 0, 0, 0, 0, 0, 0)
 ),
 kept_periods AS (
     SELECT owner, length, starts, sum(entries), sum(created), sum(completed)

@@ -1,6 +1,7 @@
 """Makes the role that the service runs as: it owns nothing, and row-level security holds for it.
 
-`python -m taskapi.role NAME`, with DATABASE_URL of the tables' owner.
+`python -m taskapi.role NAME`, with DATABASE_URL of the tables' owner. Without NAME, it only tells whether row-level
+security holds for the role of DATABASE_URL.
 """
 
 import argparse
@@ -14,10 +15,11 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions as ext
 
+from taskapi.database import queries
 from taskapi.database.database_url import url_as, without_password
-from taskapi.errors import ConfigurationError, TaskapiError
+from taskapi.errors import ConfigurationError, NotSecured, TaskapiError
 from taskapi.logs import take_over_prints
-from taskapi.migrations import LOCK_TIMEOUT_SQL, connect
+from taskapi.migrations import LIMITS_SQL, LOCK_TIMEOUT_SQL, connect
 from taskapi.revision import COMMAND, VERSION_TABLE, current, head
 from taskapi.settings import Settings
 
@@ -29,7 +31,7 @@ RIGHTS = (
     f"GRANT SELECT ON {VERSION_TABLE} TO {{role}}",
     "GRANT EXECUTE ON FUNCTION owners_with_news TO {role}",
 )
-"""What the service needs, and no more."""
+"""What the service needs. A role that was there before keeps what else it may do."""
 
 SECURED = ("tasks", "task_history", "history_totals", "history_periods", "task_totals", "task_quarters")
 """The tables whose rows have an owner."""
@@ -46,7 +48,14 @@ SELECT
     pg_has_role(relowner, 'USAGE') AS is_owner,
     (SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user) AS may_create,
     role.oid IS NOT NULL AS is_there,
-    coalesce(rolsuper OR rolbypassrls OR pg_has_role(role.oid, relowner, 'MEMBER'), false) AS is_exempt
+    coalesce(
+        pg_has_role(role.oid, relowner, 'MEMBER')
+        OR EXISTS (
+            SELECT FROM pg_roles AS other
+            WHERE (other.rolsuper OR other.rolbypassrls) AND pg_has_role(role.oid, other.oid, 'MEMBER')
+        ),
+        false
+    ) AS is_exempt
 FROM pg_class
 LEFT JOIN pg_roles AS role ON rolname = %(name)s
 WHERE pg_class.oid = 'tasks'::regclass
@@ -89,6 +98,7 @@ def make_role(connection: ext.connection, name: str) -> str | None:
         raise Refused(f"NAME must be 1 to {LONGEST} printable bytes, and not begin with pg_, nor be public or none.")
     connection.set_session(isolation_level="READ COMMITTED")
     with connection.cursor() as cursor:
+        cursor.execute(LIMITS_SQL)
         if current(connection) != head():
             raise Refused(f"The database's schema is not this version's: run `{COMMAND}` first.")
         cursor.execute(LOOK_SQL, {"name": name})
@@ -120,6 +130,25 @@ def make_role(connection: ext.connection, name: str) -> str | None:
     return password
 
 
+def is_held(settings: Settings) -> bool:
+    """Whether row-level security holds for the role of DATABASE_URL. Raises psycopg2.Error."""
+    with closing(connect(settings)) as connection, connection.cursor() as cursor:
+        cursor.execute(queries.load()["schema_version"].text)
+        _, _, is_secured, _ = cursor.fetchone()
+        return bool(is_secured)
+
+
+def warning(settings: Settings) -> str | None:
+    """What is wrong with the role, for a log at the start.
+
+    None where row-level security holds or is not needed, and where the database cannot be asked, which others tell of.
+    """
+    try:
+        return None if not settings.takes_jwts or is_held(settings) else NotSecured.sentence
+    except psycopg2.Error:
+        return None
+
+
 def settings_as(settings: Settings, name: str) -> Settings:
     """The settings for serving as this role, which is made where it is not there: without a password, for a server that
     asks for none. Raises Refused, with what to do.
@@ -137,8 +166,8 @@ def _check(name: str, is_owner: bool, can_be_there: bool, is_exempt: bool) -> No
         raise Refused(ONLY_OWNER)
     if is_exempt:
         raise Refused(
-            f"Row-level security would not hold for {name}: it is a superuser, has BYPASSRLS, or is a member of the"
-            " tables' owner. Choose another name, which is made."
+            f"Row-level security would not hold for {name}: it is a superuser, has BYPASSRLS, or is a member of such a"
+            " role or of the tables' owner. Choose another name, which is made."
         )
     if not can_be_there:
         raise Refused(
@@ -150,10 +179,14 @@ def _check(name: str, is_owner: bool, can_be_there: bool, is_exempt: bool) -> No
 def main() -> int:
     """Print what was done, and a new role's DATABASE_URL, or why not. Return the exit code: 0 if the role is there."""
     parser = argparse.ArgumentParser("python -m taskapi.role", description=__doc__)
-    parser.add_argument("name", metavar="NAME", help="the role: a new one, or one that is to have these rights")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="the role: a new one, or one that is to have these rights"
+    )
     name = parser.parse_args().name
     try:
         settings = Settings.from_environment()
+        if name is None:
+            return _tell(is_held(settings))
         with closing(connect(settings)) as connection:
             password = make_role(connection, name)
             database = connection.info.dbname
@@ -173,6 +206,14 @@ def main() -> int:
         else:
             print("It was there before, and keeps its password: only ALTER ROLE … PASSWORD gives it another.")
         return 0
+    return 1
+
+
+def _tell(is_secured: bool) -> int:
+    if is_secured:
+        print("Row-level security holds for the role of DATABASE_URL.")
+        return 0
+    print(f"taskapi: {NotSecured.sentence}", file=sys.stderr)
     return 1
 
 

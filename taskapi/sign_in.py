@@ -50,6 +50,8 @@ class SignIn:
         Raises NoAccess, and KeysUnavailable if the key server cannot be asked for the token's key. Without `waits`,
         raises MustWait rather than asking it.
         """
+        # Also for a token that is remembered: its key may have been removed.
+        self._keys.refresh(waits=waits)
         generation = self._keys.generation
         if self._generation != generation:
             # What a key has signed that is gone counts no longer.

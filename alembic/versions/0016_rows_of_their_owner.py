@@ -18,27 +18,23 @@ TABLES = ("tasks", "task_history", "history_totals", "history_periods", "task_to
 
 # No index serves this condition, and the planner has no figures about it: so the statements' own conditions choose the
 # index, and a plan is the same for all owners (decision 13). After a transaction that has set it, the setting is '' and
-# not null.
+# not null. Several statements in one message are one transaction.
 POLICY = """
-BEGIN;
 SET LOCAL lock_timeout = '5s';
 DROP POLICY IF EXISTS owner ON {table};
 CREATE POLICY owner ON {table} USING (
     CASE WHEN owner = nullif(current_setting('app.owner', true), '') THEN true ELSE false END
-);
-COMMIT
+)
 """
 
 NO_POLICY = """
-BEGIN;
 SET LOCAL lock_timeout = '5s';
 ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;
-DROP POLICY IF EXISTS owner ON {table};
-COMMIT
+DROP POLICY IF EXISTS owner ON {table}
 """
 
-# They see the rows of all owners, and tell little of them. With a search_path of their own, nobody's tables take the
-# place of ours.
+# They run with the rights of the tables' owner, so they see all rows. They return owners that the caller has named, and
+# a yes or no. With a search_path of their own, nobody's tables take the place of ours.
 FUNCTIONS = """
 DO $do$
 DECLARE

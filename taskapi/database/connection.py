@@ -220,6 +220,8 @@ higher one, a transaction that has waited for a lock fails with 40001 (PostgreSQ
 PLANNING = (
     " SET LOCAL plan_cache_mode = force_generic_plan;"
     " SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;"
+    # Off, it would make statements fail that have fewer rows with it.
+    " SET LOCAL row_security = on;"
 )
 """The SQL for plans that do not depend on when they are made. Otherwise a connection and its triggers would keep plans
 from when a table was small. Every statement has its indexes, so none needs to read a whole table (decision 13)."""

@@ -22,7 +22,7 @@ from taskapi.mcp import http, stdio
 from taskapi.mcp.server import create_server
 from taskapi.migrations import MigrationError, prepare_schema
 from taskapi.repository import Repository
-from taskapi.role import Refused, settings_as
+from taskapi.role import Refused, settings_as, warning
 from taskapi.settings import Settings
 from taskapi.signals import ENDING, held_back
 
@@ -54,7 +54,9 @@ def main() -> int:
                 if is_embedded and settings.takes_jwts:
                     # As in production: row-level security does not hold for the role that owns the tables.
                     settings = settings_as(settings, LESSER_ROLE)
-            except (MigrationError, Refused) as error:
+                elif told := warning(settings):
+                    log.error(told)
+            except MigrationError as error:
                 # Until the database is in order, each call says so. That is better than a client without its tools.
                 log.error("%s", error)  # noqa: TRY400
             server = create_server(Repository(Database(settings)), settings)
@@ -62,7 +64,7 @@ def main() -> int:
                 anyio.run(partial(http.serve, server, settings, host=options.host, port=options.port))
             else:
                 anyio.run(partial(stdio.serve, server, patience=settings.request_deadline))
-    except (ConfigurationError, EmbeddedError) as error:
+    except (ConfigurationError, EmbeddedError, Refused) as error:
         sys.stderr.write(f"taskapi: {error}\n")
         return 1
     return 0

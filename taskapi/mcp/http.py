@@ -54,7 +54,7 @@ class AccessMiddleware:
         request_id = request_id_of(headers.get("X-Request-Id", ""))
         send = _with_request_id(send, request_id)
         try:
-            caller = await self._caller(headers.get("Authorization", ""))
+            caller = await self._caller(headers.getlist("Authorization"))
         except NoAccess as error:
             await PlainTextResponse(str(error), 401, CHALLENGE)(scope, receive, send)
             return
@@ -75,7 +75,9 @@ class AccessMiddleware:
             finally:
                 self._serving -= 1
 
-    async def _caller(self, authorization: str) -> Caller:
+    async def _caller(self, given: list[str]) -> Caller:
+        # Of several, a proxy may have added one: nobody knows which one counts.
+        authorization = given[0] if len(given) == 1 else ""
         try:
             return self._access.caller(authorization, waits=False)
         except MustWait:

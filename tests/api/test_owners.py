@@ -209,6 +209,7 @@ def test_it_is_ready_only_as_a_role_that_row_level_security_holds_for(
     assert error.startswith("row-level security is not active for this role.")
     assert "`python -m taskapi.role NAME`" in error
     assert answer.headers["Retry-After"]
+    assert "row-level security is not active for this role" in signed_in.log.partition("taskapi is ready")[0]
     lesser = start_service(DATABASE_URL=secured(database_url), JWT_SECRET=SECRET)
     data_of(lesser.client(base_url=f"{lesser.url}/api/v1").get("/health/ready"))
     # Without sign-in, it does not matter.

@@ -27,7 +27,7 @@ DIGESTS = {
     "0013": "456ac807af2f1719",
     "0014": "efc42f58138c4361",
     "0015": "5984eb541e933c6f",
-    "0016": "a524ae99d9c454b9",
+    "0016": "c145762334a02644",
 }
 """Of the SQL of each upgrade. A new migration adds its own."""
 

@@ -421,3 +421,10 @@ def test_a_database_from_an_older_cluster(repository: Repository, database_url: 
                         connection.execute("UPDATE task_history SET description = ''")
         finally:
             young.stop()
+
+
+def test_what_is_counted_before_anything_has_happened_is_right(database_url: str, sql: Sql) -> None:
+    sql.execute(queries.load()["fold_totals"].text, {"owner": "default"})
+    assert sql.value("SELECT count(*) FROM history_totals") == 1
+    done = run("taskapi.repair", "--check", url=database_url)
+    assert (done.returncode, done.stdout) == (0, "The history and the totals are right.\n")

@@ -119,7 +119,6 @@ def test_only_the_public_part_of_a_key_is_kept() -> None:
     "fields",
     [
         {"use": "enc"},
-        {"use": None},
         {"key_ops": ["encrypt"]},
         {"key_ops": ["sign"]},
         {"key_ops": []},

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from taskapi import key_server as module
-from taskapi.errors import ConfigurationError, KeysUnavailable, MustWait
+from taskapi.errors import ConfigurationError, KeysUnavailable, MustWait, NoAccess
 from taskapi.jwt_keys import Key, UnknownKey, key_of_set
 from taskapi.key_server import KeyServer
 from taskapi.settings import Settings
+from taskapi.sign_in import SignIn
 from tests.support import jwts
 from tests.support.jwts import KeyHost, Reply, after, body, certificate, dripping, jwk, key, verbatim
 from tests.support.waiting import wait_until
@@ -108,17 +109,58 @@ def test_new_keys_are_found_and_old_ones_go(server: KeyServer, host: KeyHost, ti
     assert (host.asked, server.generation) == (2, 2)
 
 
-def test_a_removed_key_goes_once_the_keys_are_stale(
-    server: KeyServer, host: KeyHost, times: Callable[..., None]
-) -> None:
+def test_a_removed_key_goes_once_the_keys_are_old(server: KeyServer, host: KeyHost, times: Callable[..., None]) -> None:
     assert is_known(server, "one")
     host.reply = jwts.keys(TWO)
-    assert is_known(server, "one")
+    server.refresh(waits=True)
+    assert is_known(server, "one"), "they are fresh"
+    # As after a night without requests: the first ones wait.
     times(pause=0, fresh=0)
-    assert is_known(server, "one"), "nobody waits for a new one"
-    wait_until(lambda: server.generation == 2, "the keys were fetched again")
+    with pytest.raises(MustWait):
+        server.refresh(waits=False)
+    server.refresh(waits=True)
     times()
     assert not is_known(server, "one")
+
+
+def test_while_requests_come_nobody_waits_for_new_keys(
+    server: KeyServer, host: KeyHost, times: Callable[..., None]
+) -> None:
+    gate = threading.Event()
+    assert is_known(server, "one")
+    host.reply = after(gate, jwts.keys(TWO))
+    times(pause=0)
+    server._succeeded -= 1.5 * LONG
+    for waits in (True, False):
+        server.refresh(waits=waits)
+        assert is_known(server, "one")
+    gate.set()
+    wait_until(lambda: server.generation == 2, "they were fetched in the background")
+    assert not is_known(server, "one")
+
+
+def test_a_remembered_token_goes_with_its_key(host: KeyHost, times: Callable[..., None]) -> None:
+    verifier = SignIn(Settings(jwt_jwks_url=host.url))
+    mine = jwts.token(key("P-256", 1), "ES256", kid="one")
+    for _ in range(2):
+        verifier.verify(mine)
+    host.reply = jwts.keys(TWO)
+    times(pause=0, fresh=0)
+    with pytest.raises(NoAccess):
+        verifier.verify(mine)
+
+
+@pytest.mark.parametrize("useless", [(), ({"kty": "oct", "k": "x" * 60, "kid": "one"},)], ids=["none", "of no use"])
+def test_who_takes_all_keys_back_is_heard(
+    server: KeyServer, host: KeyHost, times: Callable[..., None], useless: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert is_known(server, "one")
+    host.reply = jwts.keys(*useless)
+    times(pause=0, fresh=0)
+    server.refresh(waits=True)
+    times()
+    assert not is_known(server, "one")
+    assert "has no key that tokens could be checked with" in caplog.text
 
 
 def test_a_key_that_changes_under_its_name(server: KeyServer, host: KeyHost, times: Callable[..., None]) -> None:
@@ -172,8 +214,6 @@ SPOILED: dict[str, Reply] = {
     "a long number": body(b'{"keys": %s}' % (b"9" * 5000)),
     "no keys": body(b"{}"),
     "keys that are none": body(b'{"keys": {"one": "secret"}}'),
-    "an empty set": jwts.keys(),
-    "useless keys": jwts.keys({"kty": "oct", "k": "secret" * 10, "kid": "one"}),
     "deep": body(b"[" * 100_000),
     "half": body(json.dumps({"keys": [ONE]}).encode()[:-3]),
     "shorter than it says": body(b'{"keys"', Content_Length="1000"),
@@ -428,6 +468,6 @@ def test_where_no_thread_can_be_had_the_next_one_tries(server: KeyServer, monkey
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(KeysUnavailable):
             server.find("one", waits=True)
     assert is_known(server, "one")
