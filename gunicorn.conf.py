@@ -106,7 +106,7 @@ def on_starting(server: Any) -> None:
     if sys.flags.optimize > 1:
         server.log.warning("Python's -OO has removed the docstrings: /api/docs comes without its texts")
     if not (settings.api_tokens or settings.takes_jwts):
-        server.log.info("API_TOKENS is not set: the API is open to everybody who can reach it")
+        server.log.info("Neither API_TOKENS nor a JWT setting is set: the API is open to everybody who can reach it")
 
 
 def on_reload(server: Any) -> None:

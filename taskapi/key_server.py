@@ -15,6 +15,7 @@ from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from io import BufferedReader, RawIOBase
 from typing import Any
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
 from taskapi import __version__
@@ -41,6 +42,8 @@ class KeyServer:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        # All that a log shows of it: the rest may be a secret.
+        self._host = urlsplit(url).hostname
         self._keys: Mapping[str | None, Key] = {}
         self.generation = 0
         self._began = self._succeeded = float("-inf")
@@ -103,7 +106,7 @@ class KeyServer:
         try:
             keys = _read(self._url)
         except Exception as error:  # noqa: BLE001  # Whatever the server sends: its keys of before go on to count.
-            log.warning("the keys at JWT_JWKS_URL cannot be fetched: %s", _reason(error))
+            log.warning("the keys at JWT_JWKS_URL cannot be fetched: %s: %s", self._host, _reason(error))
         else:
             if keys != self._keys:
                 self._keys = keys

@@ -202,9 +202,13 @@ def main() -> int:
         print(f"Row-level security is on, and the role {name} has what the service needs.")
         if password:
             url = url_as(settings, name, password, database)
-            print(f"Serve with this, which is shown only now:\nDATABASE_URL={url}")
+            # In quotes for a shell, which would read an & as an end.
+            print(f"Serve with this, which is shown only now:\nDATABASE_URL='{url}'")
         else:
-            print("It was there before, and keeps its password: only ALTER ROLE … PASSWORD gives it another.")
+            print(
+                "It was there before, and keeps its password. For a new one, its maker runs ALTER ROLE … PASSWORD; then"
+                f" serve with DATABASE_URL='{url_as(settings, name, 'PASSWORD', database)}'"
+            )
         return 0
     return 1
 

@@ -153,7 +153,7 @@ class Settings:
             "JWT_JWKS_URL": self.jwt_jwks_url,
         }
         if len(given := [name for name, value in keys.items() if value]) > 1:
-            raise ConfigurationError(f"{' and '.join(given)} are set: the keys of JWTs come from one of them.")
+            raise ConfigurationError(f"{' and '.join(given)} are set: keep one of them (look into .env, too).")
         if not given and (self.jwt_audience or self.jwt_issuer):
             raise ConfigurationError(
                 "JWT_AUDIENCE and JWT_ISSUER need a key to check tokens with: set JWT_SECRET, JWT_PUBLIC_KEY or"

@@ -1,5 +1,6 @@
 """Sign-in by JWT (RFC 7519): verifies a token, and tells whose it is and how long it lasts."""
 
+import logging
 import time
 from collections import OrderedDict
 from hashlib import sha256
@@ -7,11 +8,13 @@ from typing import Any
 
 import jwt
 
-from taskapi.callers import OWNER, Caller, owner_name
+from taskapi.callers import OWNER, OWNER_RULE, Caller, owner_name
 from taskapi.errors import NoAccess
 from taskapi.jwt_keys import Keys, OneKey, UnknownKey, public_key, secret_key
 from taskapi.key_server import KeyServer
 from taskapi.settings import Settings
+
+log = logging.getLogger("taskapi.access")
 
 REMEMBERED = 10_000
 """How many verified tokens are remembered: to verify one takes up to half a millisecond."""
@@ -26,6 +29,14 @@ REASONS: dict[type[Exception], str] = {
     jwt.InvalidIssuerError: "The token is of another issuer (iss) than this service trusts.",
 }
 """What a caller may know who has a token with a good signature. PyJWT looks at the signature first."""
+
+
+FAULTS: dict[type[Exception], str] = {
+    jwt.InvalidSignatureError: "its signature is not that of the key",
+    jwt.InvalidAlgorithmError: "its algorithm does not go with the key",
+    UnknownKey: "no key has its kid",
+}
+"""What a log says of a token without a good signature."""
 
 
 class SignIn:
@@ -76,15 +87,28 @@ class SignIn:
         try:
             key = self._keys.find(_text(jwt.get_unverified_header(token).get("kid")), waits=waits)
             claims: dict[str, Any] = jwt.decode(token, key.material, key.algorithms, **self._checks)
-            sub, owner = claims.get("sub"), owner_name(claims.get(self._claim))
-            if owner == OWNER:
-                raise NoAccess
+            sub, owner = claims.get("sub"), self._owner(claims)
             return Caller(None if sub is None else owner_name(sub), owner, float(int(claims["exp"]) + self._leeway))
+        except jwt.MissingRequiredClaimError as error:
+            raise NoAccess(f"The token has no {error.claim}, which this service needs.") from None
         except (jwt.PyJWTError, UnknownKey) as error:
+            if type(error) not in REASONS:
+                # Only here: a caller without a good signature learns nothing.
+                log.info("a token was refused: %s", FAULTS.get(type(error), "it is no JWT that can be read"))
             raise NoAccess(REASONS.get(type(error))) from None
         except (ValueError, TypeError, OverflowError, RecursionError):
             # What a stranger has written may have any form.
+            log.info("a token was refused: its header or its claims have another form")
             raise NoAccess from None
+
+    def _owner(self, claims: dict[str, Any]) -> str:
+        try:
+            owner = owner_name(claims.get(self._claim))
+        except ValueError:
+            raise NoAccess(f"The token's {self._claim} cannot be an owner: it must be {OWNER_RULE}.") from None
+        if owner == OWNER:
+            raise NoAccess(f"The token's {self._claim} is {OWNER}, which is the owner of what needs no JWT.")
+        return owner
 
 
 def _text(name: object) -> str | None:

@@ -57,7 +57,9 @@ def libpq_url(settings: Settings) -> str:
 
     Raises ConfigurationError if libpq cannot read it, with what is wrong and how to fix it.
     """
-    url = SCHEME.sub("postgresql://", settings.database_url or "")
+    if not settings.database_url:
+        raise ConfigurationError(f"DATABASE_URL is not set: give {FORM}.")
+    url = SCHEME.sub("postgresql://", settings.database_url)
     if mistake := _mistake(url):
         raise ConfigurationError(f"DATABASE_URL: {mistake}.")
     return url

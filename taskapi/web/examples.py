@@ -220,7 +220,7 @@ ERRORS: dict[int, dict[str, Any]] = {
         "example": failure("The body is not JSON: Expecting value: line 1 column 1 (char 0)."),
     },
     401: {
-        "description": "The service has tokens configured, and the request carries none of them.",
+        "description": "The service asks for a token, and the request has none, a wrong one, or one that has expired.",
         "example": failure(NoAccess.sentence),
         "headers": {name: _header("How to authenticate.", value) for name, value in CHALLENGE.items()},
     },

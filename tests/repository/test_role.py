@@ -63,7 +63,7 @@ def made(url: str, name: str = "app") -> str | None:
 
 def url_in(text: str) -> str:
     """The URL that was printed."""
-    found = re.search(r"^DATABASE_URL=(.+)$", text, re.MULTILINE)
+    found = re.search(r"^DATABASE_URL='(.+)'$", text, re.MULTILINE)
     assert found, text
     return found[1]
 
@@ -112,7 +112,7 @@ def test_the_url_that_it_prints(name: str, names: list[str], database_url: str, 
     names.append(name)
     done = run("taskapi.role", "--", name, url=f"{database_url}&sslmode=disable&user=taskapi&password=geheim")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{READY.format(name)}Serve with this, which is shown only now:\nDATABASE_URL=")
+    assert done.stdout.startswith(f"{READY.format(name)}Serve with this, which is shown only now:\nDATABASE_URL='")
     url = url_in(done.stdout)
     assert libpq_url(Settings(database_url=url)) == url
     parts, before = ext.parse_dsn(url), ext.parse_dsn(database_url)
@@ -144,8 +144,8 @@ def test_again_is_harmless(names: list[str], database_url: str, sql: Sql) -> Non
     before = sql.rows(digest), sql.rows(rights), secured(sql)
     done = run("taskapi.role", "app", url=database_url)
     assert (done.returncode, done.stderr) == (0, "")
-    kept = "It was there before, and keeps its password: only ALTER ROLE … PASSWORD gives it another.\n"
-    assert done.stdout == READY.format("app") + kept
+    assert done.stdout.startswith(READY.format("app") + "It was there before, and keeps its password. For a new one, ")
+    assert "DATABASE_URL='postgresql://app:PASSWORD@/" in done.stdout
     assert (sql.rows(digest), sql.rows(rights), secured(sql)) == before
 
 

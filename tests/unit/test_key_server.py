@@ -110,14 +110,16 @@ def test_new_keys_are_found_and_old_ones_go(server: KeyServer, host: KeyHost, ti
 
 
 def test_a_removed_key_goes_once_the_keys_are_old(server: KeyServer, host: KeyHost, times: Callable[..., None]) -> None:
+    gate = threading.Event()
     assert is_known(server, "one")
-    host.reply = jwts.keys(TWO)
+    host.reply = after(gate, jwts.keys(TWO))
     server.refresh(waits=True)
     assert is_known(server, "one"), "they are fresh"
     # As after a night without requests: the first ones wait.
     times(pause=0, fresh=0)
     with pytest.raises(MustWait):
         server.refresh(waits=False)
+    gate.set()
     server.refresh(waits=True)
     times()
     assert not is_known(server, "one")

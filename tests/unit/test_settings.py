@@ -222,7 +222,7 @@ def test_what_tokens_must_have_needs_a_key(name: str, monkeypatch: pytest.Monkey
 
 def test_keys_come_from_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
     message = refusal(monkeypatch, JWT_SECRET=SECRET, JWT_JWKS_URL="https://ann.example.com/jwks")
-    assert message == "JWT_SECRET and JWT_JWKS_URL are set: the keys of JWTs come from one of them."
+    assert message == "JWT_SECRET and JWT_JWKS_URL are set: keep one of them (look into .env, too)."
 
 
 @pytest.mark.parametrize(("name", "text"), REFUSED)
