@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx2
 import orjson
 import pytest
 
@@ -111,6 +112,17 @@ def test_without_a_valid_token_nothing_is_answered(many: HttpServer) -> None:
         assert answer.status_code == 401
         assert "WWW-Authenticate" in answer.headers
     assert "expired" in answer.text
+
+
+def test_of_two_tokens_none_counts(many: HttpServer) -> None:
+    """A proxy may have added one: nobody knows which."""
+    body, headers = modern("weekly_stats", {})
+    both = [("authorization", f"Bearer {token(owner)}") for owner in ("ann", "bob")]
+    usual = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    given = [*usual.items(), *((name.replace("_", "-"), value) for name, value in headers.items())]
+    with httpx2.Client(timeout=30, trust_env=False, verify=False) as client:
+        assert client.post(many.url, content=body, headers=[*given, both[0]]).status_code == 200
+        assert client.post(many.url, content=body, headers=[*given, *both]).status_code == 401
 
 
 def test_over_stdio_the_setting_says_whose_they_are(

@@ -244,3 +244,16 @@ def test_no_postgresql_url_is_told_without_its_text(url: str) -> None:
     sentence = refusal(migrate(url))
     assert sentence.startswith("taskapi: DATABASE_URL")
     assert "hunt" not in sentence
+
+
+def test_the_policies_say_what_they_waited_for_and_go_on(empty_database_url: str) -> None:
+    """Each is a transaction of its own, outside of Alembic's: its error must not be hidden behind an aborted one."""
+    alembic("upgrade", "0015", url=empty_database_url)
+    with Sql(empty_database_url) as dump:
+        with dump.transaction():
+            dump.execute("LOCK TABLE task_history IN ACCESS SHARE MODE")
+            sentence = refusal(migrate(empty_database_url))
+        assert "A table stayed locked for longer than a migration may wait" in sentence
+        assert dump.rows("SELECT tablename FROM pg_policies") == [("tasks",)]
+        assert migrate(empty_database_url).returncode == 0
+        assert dump.value("SELECT count(*) FROM pg_policies") == 6
