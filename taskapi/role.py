@@ -186,7 +186,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         if name is None:
-            return _tell(is_held(settings))
+            return _tell(settings)
         with closing(connect(settings)) as connection:
             password = make_role(connection, name)
             database = connection.info.dbname
@@ -213,7 +213,13 @@ def main() -> int:
     return 1
 
 
-def _tell(is_secured: bool) -> int:
+def _tell(settings: Settings) -> int:
+    """Print whether row-level security holds. Return the exit code: 0 if it does."""
+    try:
+        is_secured = is_held(settings)
+    except psycopg2.Error as error:
+        print(f"taskapi: The database cannot tell: {without_password(error, settings)}", file=sys.stderr)
+        return 1
     if is_secured:
         print("Row-level security holds for the role of DATABASE_URL.")
         return 0

@@ -205,7 +205,9 @@ class Followers:
             return
         if changes.items:
             with self._lock:
-                if feed := self._feeds.get(owner):
+                feed = self._feeds.get(owner)
+                # Or it is another one: all have left meanwhile, and somebody has come.
+                if feed and feed.end == after:
                     feed.keep(Batch(after, changes), KEPT // len(self._feeds))
 
     def _forget(self, owners: Iterable[str]) -> None:

@@ -400,6 +400,12 @@ def test_without_a_name_it_tells_whether_it_holds(names: list[str], database_url
     assert done.stdout == "Row-level security holds for the role of DATABASE_URL.\n"
 
 
+def test_without_a_name_and_without_a_schema(empty_database_url: str) -> None:
+    done = run("taskapi.role", url=empty_database_url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith('taskapi: The database cannot tell: relation "taskapi_version" does not exist')
+
+
 def test_a_member_of_an_exempt_role_is_refused(names: list[str], database_url: str, sql: Sql) -> None:
     sql.execute("CREATE ROLE app LOGIN")
     sql.execute("CREATE ROLE bypassing BYPASSRLS; GRANT bypassing TO app")

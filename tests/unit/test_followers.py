@@ -294,6 +294,17 @@ def test_what_is_wrong_with_one_owner_is_not_with_another(all_of_them: Followers
         assert numbers(ann, 1) == [11]
 
 
+def test_what_was_read_for_those_who_have_left_is_not_for_who_comes(all_of_them: Followers, history: History) -> None:
+    """They may have come from another place."""
+    with all_of_them.join(ANN, cursor_at(10)) as ann:
+        ann.next(100, 0.05)
+        history.of("ann").write()
+        all_of_them._read_for_all("ann", cursor_at(5))
+        feed = all_of_them._feeds["ann"]
+        assert all(batch.after != cursor_at(5) for batch in feed.batches)
+        assert numbers(ann, 1) == [11]
+
+
 def test_no_owner_shuts_the_others_out(history: History) -> None:
     made = Followers(history, Settings(max_streams=50, jwt_secret="x" * 32))
     for _ in range(5):
