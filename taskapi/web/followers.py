@@ -16,7 +16,7 @@ from typing import Protocol
 from taskapi.callers import Caller
 from taskapi.cursors import Cursor, Snapshot
 from taskapi.deadline import deadline
-from taskapi.errors import CursorGone, DatabaseUnavailable, PoolBusy, TooManyFollowers
+from taskapi.errors import CursorGone, DatabaseUnavailable, PoolBusy, RolledBack, TooManyFollowers
 from taskapi.repository.changes import Changes
 from taskapi.settings import Settings
 from taskapi.web.feeds import Batch, Feed, beyond
@@ -193,8 +193,12 @@ class Followers:
         """The owners to read for. One owner's changes are read at once: to ask for news first costs as much."""
         if len(ends) == 1:
             return ends
-        with self._alone():
-            return self._source.owners_with_news({owner: end.upto for owner, end in ends.items()})
+        try:
+            with self._alone():
+                return self._source.owners_with_news({owner: end.upto for owner, end in ends.items()})
+        except RolledBack:
+            # The role may lack the right to ask: then each owner's changes are read, which tells, too.
+            return ends
 
     def _read_for_all(self, owner: str, after: Cursor) -> None:
         try:

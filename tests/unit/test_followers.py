@@ -9,7 +9,7 @@ import pytest
 
 from taskapi.callers import ANYBODY, OWNER, Caller
 from taskapi.cursors import Cursor, Place, Snapshot
-from taskapi.errors import ConnectFailed, CursorGone, TooManyFollowers
+from taskapi.errors import ConnectFailed, CursorGone, RolledBack, TooManyFollowers
 from taskapi.repository.changes import Changes
 from taskapi.settings import Settings
 from taskapi.web import followers as module
@@ -29,12 +29,15 @@ class History:
         self._lock = threading.Lock()
         self._others: dict[str, History] = {}
         self.asked: list[set[str]] = []
+        self.refusal: Exception | None = None
 
     def of(self, owner: str) -> "History":
         return self if owner == OWNER else self._others.setdefault(owner, History())
 
     def owners_with_news(self, seen: Mapping[str, Snapshot]) -> set[str]:
         self.asked.append(set(seen))
+        if self.refusal:
+            raise self.refusal
         return {owner for owner, snapshot in seen.items() if self.of(owner).last >= snapshot.xmax}
 
     def write(self, count: int = 1) -> None:
@@ -292,6 +295,17 @@ def test_what_is_wrong_with_one_owner_is_not_with_another(all_of_them: Followers
             ann.next(100, 10)
         history.of("ann").error = None
         assert numbers(ann, 1) == [11]
+
+
+def test_who_may_not_ask_for_news_reads_for_each(all_of_them: Followers, history: History) -> None:
+    history.refusal = RolledBack()
+    with all_of_them.join(ANN, cursor_at(10)) as ann, all_of_them.join(BOB, cursor_at(10)) as bob:
+        for follower in (ann, bob):
+            follower.next(100, 0.05)
+        wait_until(lambda: history.asked, "who has news is asked")
+        for owner in ("ann", "bob"):
+            history.of(owner).write()
+        assert [numbers(follower, 1) for follower in (ann, bob)] == [[11], [11]]
 
 
 def test_what_was_read_for_those_who_have_left_is_not_for_who_comes(all_of_them: Followers, history: History) -> None:
