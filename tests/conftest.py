@@ -52,7 +52,8 @@ def postgres() -> Iterator[Server]:
             server.start()
         except EmbeddedError as error:
             pytest.exit(f"the tests need the embedded PostgreSQL: {error}", returncode=1)
-        yield server
+        with server.neighbour():
+            yield server
         server.stop()
 
 

@@ -110,10 +110,10 @@ def test_a_key_belongs_to_one_request(
     other: Callable[[Repository, UUID], Written], task_id: UUID, repository: Repository, sql: Sql
 ) -> None:
     repository.create_task(title="Buy milk", description=None, idempotency_key="key")
-    before = entries(sql), repository.list_tasks()
+    before = entries(sql), repository.list_tasks().tasks
     with pytest.raises(IdempotencyKeyReused):
         other(repository, task_id)
-    assert (entries(sql), repository.list_tasks()) == before
+    assert (entries(sql), repository.list_tasks().tasks) == before
 
 
 def test_an_absent_field_and_null_are_two_requests(task_id: UUID, repository: Repository) -> None:

@@ -1,9 +1,11 @@
 """The run's own PostgreSQL, and the databases that tests get on it."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 from taskapi.embedded import EmbeddedPostgres
 from tests.support.sql import Sql
@@ -44,3 +46,24 @@ class Server:
         finally:
             with Sql(self.embedded.url) as sql:
                 sql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def neighbour(self) -> Iterator[None]:
+        """Meanwhile somebody writes in another database, which moves everybody's snapshots, as autovacuum does.
+
+        So a test that takes two positions of an unchanged list for equal fails here, and not one day in CI.
+        """
+        left = Event()
+
+        def write() -> None:
+            with Sql(self.embedded.url) as sql:
+                while not left.wait(0.005):
+                    sql.execute("SELECT pg_current_xact_id()")
+
+        with ThreadPoolExecutor(1) as thread:
+            writes = thread.submit(write)
+            try:
+                yield
+            finally:
+                left.set()
+        writes.result()
