@@ -31,7 +31,7 @@ def test_no_look_in_a_storm_is_wrong(
     postgres: Server,
 ) -> None:
     """Each look says at once whether there is news, and what there is, from one snapshot."""
-    looks, repository = sized(300, 20_000), new_repository(database_url, db_connections=8)
+    looks, repository = sized(300, 5_000), new_repository(database_url, db_connections=8)
     tasks = [id_of(repository.create_task(title="x", description=None)) for _ in range(8)]
     stop = threading.Event()
 
