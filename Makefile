@@ -31,7 +31,7 @@ test: $(VENV)/dev  ## Run the tests, on a PostgreSQL of their own
 	if [ $$first = 5 ] || [ $$second = 5 ]; then exit $$((first < second ? first : second)); fi; \
 	exit $$((first > second ? first : second))
 
-faults: $(VENV)/dev  ## Make every fault happen as often as docs/operations.md says (half an hour)
+faults: $(VENV)/dev  ## Make every fault happen as often as docs/operations.md says (an hour)
 	@echo "Making faults happen, at length"
 	@$(BIN)/python -m pytest tests/faults --long $(ARGS)
 

@@ -7,7 +7,7 @@ from marshmallow import fields, validate
 
 from taskapi.cursors import LONGEST, Cursor
 from taskapi.schemas.answers import Answer, Success, moment
-from taskapi.schemas.fields import Code, Query, Strict, WholeNumber
+from taskapi.schemas.fields import CURSOR_PATTERN, Code, Query, Strict, WholeNumber
 from taskapi.schemas.tasks import TaskSchema
 
 CHANGES, MAX_CHANGES = 100, 1000
@@ -39,6 +39,7 @@ class ChangesQuerySchema(Query):
         metadata={
             "description": "Only what came after this cursor. Without it: from the first change on.",
             "maxLength": LONGEST,
+            "pattern": CURSOR_PATTERN,
         }
     )
     limit = WholeNumber(

@@ -58,6 +58,9 @@ KEY_RULE = f"1 to {LONGEST_KEY} printable ASCII characters"
 LONGEST_CHANGE_SET = 100
 CHANGE_SET_RULE = f"1 to {LONGEST_CHANGE_SET} printable ASCII characters"
 
+CURSOR_PATTERN = "^[A-Za-z0-9_-]+$"
+"""How all cursors are written: base64url without padding (RFC 4648, section 5)."""
+
 TOO_LONG = "must have at most {longest} characters"
 UNKNOWN = "is not known here"
 """The message for an unknown field, parameter or argument."""

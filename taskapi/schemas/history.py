@@ -8,6 +8,7 @@ from taskapi.keyset import place_of
 from taskapi.schemas.answers import Answer, Success, moment
 from taskapi.schemas.fields import (
     ACTION_TYPES,
+    CURSOR_PATTERN,
     LONGEST_ACTOR,
     LONGEST_CHANGE_SET,
     LONGEST_REQUEST_ID,
@@ -62,7 +63,10 @@ class HistorySelectionSchema(HistoryQuerySchema):
     timestamp_from = Moment(data_key="from", metadata={"description": "Only changes at this time or later."})
     timestamp_before = Moment(data_key="before", metadata={"description": "Only changes before this time."})
     cursor = fields.String(
-        metadata={"description": "Continues after another page: from its `Link` with `rel=next`. Not with `page`."}
+        metadata={
+            "description": "Continues after another page: from its `Link` with `rel=next`. Not with `page`.",
+            "pattern": CURSOR_PATTERN,
+        }
     )
 
     @post_load

@@ -7,6 +7,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 from taskapi.keyset import place_of
 from taskapi.schemas.answers import Answer, Success, always, moment, popup_of
 from taskapi.schemas.fields import (
+    CURSOR_PATTERN,
     DESCRIPTION_LENGTH,
     LONGEST_SEARCH,
     MAX_LIST,
@@ -74,7 +75,12 @@ class TaskListQuerySchema(Query):
         validate=validate.Range(min=1, max=MAX_LIST, error="must be from {min} to {max}"),
         metadata={"description": "The most tasks of the answer; by default, all.", "example": 100},
     )
-    cursor = fields.String(metadata={"description": "Continues after another page: from its `Link` with `rel=next`."})
+    cursor = fields.String(
+        metadata={
+            "description": "Continues after another page: from its `Link` with `rel=next`.",
+            "pattern": CURSOR_PATTERN,
+        }
+    )
     count = Truth(metadata={"description": "`true`: `X-Total-Count` tells how many tasks match on all pages."})
     as_of = _moment(
         "The tasks of this time, as they were then, changes at that time included. Needs `limit`; goes with"

@@ -1,6 +1,7 @@
 """What schemathesis cannot know from an OpenAPI document; it loads this by itself (SCHEMATHESIS_HOOKS)."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -29,13 +30,20 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     - A condition is about the versions that a task is at: with others the contract demands 412.
     - A cursor comes from an answer. One of a page belongs to its filters, and stands without `page` and `offset`.
     - A time zone is one of some six hundred. A range of days has an order. A time of the past is not in the future, and
-      a list of then takes few parameters.
+      not before a task was created; a list of then takes few parameters.
     - A version to restore is not a deletion.
+    - One undo is of a thousand tasks at most: of what was written in the last second. Too many would be of the
+      Change-Set 0, which it sends where it can draw none.
     """
     _headers(case.headers or {})
     path, query = case.operation.path, case.query or {}
     if path.endswith("/restore") and isinstance(case.body, dict) and type(case.body.get("version")) is int:
         case.body["version"] = min(case.body["version"], 1)
+    if path.endswith("/undo") and isinstance(case.body, dict):
+        now = datetime.now(UTC)
+        for name, moment in {"since": now - timedelta(seconds=1), "until": now}.items():
+            if MOMENT.fullmatch(str(case.body.get(name))):
+                case.body[name] = moment.isoformat()
     for name, value in query.items():
         text = str(value)
         if name == "after" and path.endswith("/changes") and BASE64.fullmatch(text):
@@ -45,7 +53,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         elif name in DAYS and path.endswith("/daily") and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             query[name] = DAYS[name]
         elif name == "as_of" and MOMENT.fullmatch(text):
-            query[name] = "2026-01-01T00:00:00Z"
+            query[name] = datetime.now(UTC).isoformat()
         elif isinstance(value, str) and len(value) > LONGEST_QUERY // 12:
             query[name] = value[: max(LONGEST_QUERY // 12, 256)] if not value.isascii() else value[:LONGEST_QUERY]
     if path.endswith(("/tasks", "/history")):
@@ -57,6 +65,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def _headers(headers: Any) -> None:
     for name, value in headers.items():
         if name.lower() == "idempotency-key" and isinstance(value, str) and is_idempotency_key(value):
+            headers[name] = str(uuid4())
+        if name.lower() == "change-set" and value == "0":
             headers[name] = str(uuid4())
         # For what it can draw no value by the pattern, it sends 0 as a valid one.
         if name.lower() in ("if-match", "if-none-match") and (value == "0" or re.fullmatch(TAGS, str(value))):
