@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import schemathesis
 
 from taskapi.cursors import BASE64, position_cursor
@@ -60,6 +61,15 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         query.pop("cursor", None)
     if path.endswith("/tasks"):
         query.pop("as_of", None)
+
+
+@schemathesis.check
+def a_deleted_task_is_gone(context: Any, response: Any, case: Any) -> None:
+    """For `use_after_free`, which knows no restore: look at once whether what was deleted is away."""
+    path = case.operation.path
+    if response.request.method == "DELETE" and path.endswith("/{task_id}") and response.status_code == 200:
+        found = httpx.get(response.request.url, trust_env=False)
+        assert found.status_code == 404, f"a deleted task is still there: {found.status_code}"
 
 
 def _headers(headers: Any) -> None:
