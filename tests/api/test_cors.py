@@ -103,6 +103,40 @@ def test_a_preflight(client: httpx.Client, method: str) -> None:
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/tasks?limit=1",
+        "/tasks?is_completed=false&text=milk",
+        f"/tasks/{NOBODY}?as_of=2026-11-01T00:00:00Z",
+        f"/tasks/{NOBODY}/versions?after=1",
+        "/tasks/none?as_of=now",
+        "/tasks/bulk?a=b",
+        "/undo?a=b",
+        "/history?limit=5",
+        "/changes?wait=5",
+        "/stats/weekly?tz=UTC",
+        "/stats/daily?tz=UTC",
+        "/health?a=b",
+        "/health/ready?a=b",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_preflight_has_the_address_of_the_request_that_follows(
+    client: httpx.Client, method: str, address: str
+) -> None:
+    """Also a wrong one: the browser shows the page what is wrong only if it may send the request."""
+    asked = {
+        "Origin": HERE,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": "authorization",
+    }
+    answer = client.options(address, headers=asked)
+    assert answer.status_code == 200
+    assert_allowed(answer, HERE)
+    assert words(answer.headers["Access-Control-Allow-Headers"]) == {"authorization"}
+
+
 def test_a_preflight_allows_no_other_headers(client: httpx.Client) -> None:
     asked = {
         "Origin": HERE,
