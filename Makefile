@@ -3,21 +3,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FRONTEND := examples/react
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
 # Pip's own messages are errors alone; a dot a second, for as long as this shell lives, tells that it works.
 install = while kill -0 $$$$ 2> /dev/null; do printf . >&2; sleep 1; done & \
 	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo >&2; exit $$code
 
-.PHONY: help run test lint format migrate token faults system pooler peers bench clean
+.PHONY: help run demo test lint format migrate token faults system frontend-test pooler peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABASE_URL … as in README.md)
 	@echo "Starting taskapi; stop it with ctrl-C"
 	@exec $(BIN)/gunicorn wsgi:app
+
+demo: $(VENV)/run  ## Serve the API and a frontend with sample tasks on http://localhost:3000 (needs Node 20 or later)
+	@exec $(BIN)/python -m examples.react.demo
 
 # The worse of the two exit codes. Pytest's 2 is ctrl-C, and 5 that ARGS chose none of this half's tests.
 # What the first half has compiled is kept for the second one.
@@ -38,6 +42,10 @@ faults: $(VENV)/dev  ## Make every fault happen as often as docs/operations.md s
 system: $(VENV)/dev  ## Test with a real browser, a generated client and a real pooler (needs chromium, npm and pgbouncer)
 	@echo "Running the tests with a browser, a generated client and a pooler"
 	@$(BIN)/python -m pytest tests/system $(ARGS)
+
+frontend-test: $(VENV)/run $(FRONTEND)/node_modules/installed  ## Check and test the frontend (needs Node.js 20.19 or later and chromium)
+	@echo "Checking and testing the frontend"
+	@cd $(FRONTEND) && npm run --silent lint && npm run --silent test && npm run --silent test:browser
 
 pooler: $(VENV)/dev  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
@@ -70,8 +78,8 @@ token: export SUB := $(SUB)
 token: $(VENV)/run  ## Print a token of JWT_SECRET for SUB=… (who it is), for development
 	@$(BIN)/python -m taskapi.token -- "$$SUB"
 
-clean:  ## Remove the virtual environment and caches; the data in .data/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## Remove what was installed and built, and caches; the data in .data/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache $(FRONTEND)/node_modules $(FRONTEND)/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is of one Python: with another one it is made anew, and what was installed in it is gone.
@@ -97,4 +105,10 @@ $(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VE
 	@printf "Setting up the alternatives in $(VENV)/peers/ "
 	@$(PYTHON) -m venv $(VENV)/peers
 	@$(call install,$(VENV)/peers/bin/python,$<)
+	@touch $@
+
+$(FRONTEND)/node_modules/installed: $(FRONTEND)/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is not installed: install Node.js 20.19 or later from https://nodejs.org" >&2; exit 1; }
+	@echo "Installing what the frontend needs" >&2
+	@cd $(FRONTEND) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@

@@ -10,7 +10,12 @@ from taskapi import __version__
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
-PAGES = [ROOT / "README.md", CONTRIBUTING, *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    CONTRIBUTING,
+    ROOT / "examples/react/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 SETTINGS = {
     *re.findall(r'env\.(?!handed_down)\w+\(\s*"([A-Z_]+)"', (ROOT / "taskapi/settings.py").read_text()),
@@ -37,7 +42,7 @@ def test_every_make_target_in_the_documents_exists() -> None:
         assert set(re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(), re.MULTILINE)) <= targets, page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -1,0 +1,1 @@
+"""`make demo`: the API with sample tasks, and the frontend of the folder above."""

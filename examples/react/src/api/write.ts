@@ -1,0 +1,46 @@
+// Writes until there is an answer: the same request with the same Idempotency-Key, so that it happens once.
+import { ask, NoAnswer, type Answered } from "./client";
+import { identityOf, session } from "../session/session";
+import { saving } from "./saving";
+
+const LONGEST_WAIT = 8;
+/** Seconds. An answer that takes longer is taken for lost: the key makes asking again safe. */
+const PATIENCE = 20;
+
+interface Attempt {
+  headers: { "Idempotency-Key": string };
+  signal: AbortSignal;
+}
+
+/**
+ * Sends a write, again and again until the API answers. `send` makes one attempt and passes both on to `api`.
+ * Throws ApiError where the API refuses, and NoAnswer where somebody else signs in before there is an answer.
+ */
+export async function write<Answer>(
+  send: (attempt: Attempt) => Parameters<typeof ask<Answer>>[0],
+): Promise<Answered<Answer>> {
+  const headers = { "Idempotency-Key": uuid() };
+  const who = identityOf(session.token());
+  const done = saving.begin();
+  try {
+    for (let failures = 0; ; failures++) {
+      try {
+        const answered = await ask(send({ headers, signal: AbortSignal.timeout(PATIENCE * 1000) }));
+        done("saved");
+        return answered;
+      } catch (error) {
+        if (!(error instanceof NoAnswer)) throw error;
+        const seconds = Math.max(error.retryAfter, Math.min(0.25 * 2 ** failures, LONGEST_WAIT));
+        await saving.wait(seconds);
+        if (identityOf(session.token()) !== who) throw error;
+      }
+    }
+  } finally {
+    done("refused");
+  }
+}
+
+// crypto.randomUUID() is missing on a page that came over plain http from another machine.
+function uuid(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
