@@ -10,7 +10,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 install = while kill -0 $$$$ 2> /dev/null; do printf . >&2; sleep 1; done & \
 	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo >&2; exit $$code
 
-.PHONY: help run demo test lint format migrate token faults system frontend-test pooler peers bench clean
+.PHONY: help run demo test lint format migrate token faults system frontend-test has-npm pooler peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -20,7 +20,7 @@ run: $(VENV)/run  ## Serve the API on http://localhost:8000 (PORT, HOST, DATABAS
 	@echo "Starting taskapi; stop it with ctrl-C"
 	@exec $(BIN)/gunicorn wsgi:app
 
-demo: $(VENV)/run  ## Serve the API and a frontend with sample tasks on http://localhost:3000 (needs Node 20 or later)
+demo: has-npm $(VENV)/run  ## Serve the API and a frontend with sample tasks on http://localhost:3000 (needs Node.js 20.19 or later)
 	@exec $(BIN)/python -m examples.react.demo
 
 # The worse of the two exit codes. Pytest's 2 is ctrl-C, and 5 that ARGS chose none of this half's tests.
@@ -43,7 +43,7 @@ system: $(VENV)/dev  ## Test with a real browser, a generated client and a real 
 	@echo "Running the tests with a browser, a generated client and a pooler"
 	@$(BIN)/python -m pytest tests/system $(ARGS)
 
-frontend-test: $(VENV)/run $(FRONTEND)/node_modules/installed  ## Check and test the frontend (needs Node.js 20.19 or later and chromium)
+frontend-test: has-npm $(VENV)/run $(FRONTEND)/node_modules/.package-lock.json  ## Check and test the frontend (needs Node.js 20.19 or later and chromium)
 	@echo "Checking and testing the frontend"
 	@cd $(FRONTEND) && npm run --silent lint && npm run --silent test && npm run --silent test:browser
 
@@ -107,8 +107,11 @@ $(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VE
 	@$(call install,$(VENV)/peers/bin/python,$<)
 	@touch $@
 
-$(FRONTEND)/node_modules/installed: $(FRONTEND)/package-lock.json
-	@command -v npm > /dev/null || { echo "npm is not installed: install Node.js 20.19 or later from https://nodejs.org" >&2; exit 1; }
+has-npm:
+	@command -v npm > /dev/null || { echo "npm is not installed: install Node.js 20.19 or later from https://nodejs.org." \
+	"Without it, \`make run\` still serves the API." >&2; exit 1; }
+
+$(FRONTEND)/node_modules/.package-lock.json: $(FRONTEND)/package-lock.json
 	@echo "Installing what the frontend needs" >&2
 	@cd $(FRONTEND) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@

@@ -5,6 +5,8 @@ import { defineConfig } from "vitest/config";
 
 const withBrowser = {
   globalSetup: "tests/browser/support/build.ts",
+  // One browser for all files of a worker.
+  isolate: false,
   testTimeout: 60_000,
   hookTimeout: 120_000,
   expect: { poll: { timeout: 15_000 } },

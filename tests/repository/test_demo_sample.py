@@ -111,10 +111,10 @@ def programs(folder: Path, version: str) -> Path:
 
 def test_without_node_it_says_what_to_install(tmp_path: Path) -> None:
     assert demo(tmp_path) == (
-        "taskapi: The frontend needs Node.js 20.19 or later and its npm (here is none): install it from"
+        "taskapi: The frontend needs Node.js 20.19 or later and its npm (found: none): install it from"
         " https://nodejs.org. Without it, `make run` still serves the API.\n"
     )
-    assert "(here is v18.20.4)" in demo(programs(tmp_path, "v18.20.4"))
+    assert "(found: v18.20.4)" in demo(programs(tmp_path, "v18.20.4"))
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _find_npm() -> str:
     if npm and version and (int(version[1]), int(version[2])) >= OLDEST_NODE:
         return npm
     raise Failed(
-        f"The frontend needs Node.js {OLDEST_NODE[0]}.{OLDEST_NODE[1]} or later and its npm (here is {said or 'none'}):"
+        f"The frontend needs Node.js {OLDEST_NODE[0]}.{OLDEST_NODE[1]} or later and its npm (found: {said or 'none'}):"
         " install it from https://nodejs.org. Without it, `make run` still serves the API."
     )
 
@@ -87,23 +87,26 @@ def _find_npm() -> str:
 def _check_ports(port: int) -> None:
     if port == FRONTEND_PORT:
         raise Failed(f"Port {port} is the frontend's. Take another one for the API: PORT=8000 make demo")
-    for each, way_out in ((port, f", or take another: PORT={port + 1} make demo"), (FRONTEND_PORT, ".")):
+    ports = {
+        port: f"End what listens there, or take another: PORT={port + 1} make demo",
+        FRONTEND_PORT: "The frontend has no other one: end what listens there.",
+    }
+    for each, way_out in ports.items():
         # A browser tries both addresses of localhost.
         for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             try:
                 socket.create_server((host, each), family=family).close()
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    raise Failed(f"Port {each} is in use. End what listens there{way_out}") from None
+                    raise Failed(f"Port {each} is in use. {way_out}") from None
 
 
 def _build(npm: str, port: int) -> None:
     """Build the frontend for an API at this port. Its packages come first where they are missing or old."""
-    lock, installed = FRONTEND / "package-lock.json", FRONTEND / "node_modules" / "installed"
+    lock, installed = FRONTEND / "package-lock.json", FRONTEND / "node_modules" / ".package-lock.json"
     if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
         print("Installing what the frontend needs", flush=True)
         _run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        installed.touch()
     print("Building the frontend", flush=True)
     os.environ["VITE_API_URL"] = f"http://localhost:{port}"
     _run(npm, "run", "build")

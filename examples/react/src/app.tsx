@@ -17,6 +17,7 @@ const PAGES = [
 
 export function App() {
   const { token, asked } = useSession();
+  const { waiting } = useSaving();
   const path = useLocation().pathname;
 
   useEffect(() => {
@@ -54,7 +55,7 @@ export function App() {
         </nav>
         <div className="states">
           <SavingState />
-          {!asked && <LiveDot />}
+          {!asked && waiting === 0 && <LiveDot />}
           {token !== null && !asked && <Owner token={token} />}
         </div>
       </header>
@@ -92,7 +93,7 @@ function LiveDot() {
   const live = useLive();
   const text = { connecting: "Connecting…", live: "Live", lost: "No connection, trying again…" }[live];
   return (
-    <span role="status" className={`live ${live}`}>
+    <span role="status" className={`live-state ${live}`}>
       {text}
     </span>
   );

@@ -41,6 +41,12 @@ export class NoAnswer extends Error {
   }
 }
 
+/** The person signed out, or somebody else in, before the write was answered. It is none of the next one's business. */
+export class SignedOut extends Error {
+  override name = "SignedOut";
+  override message = "It was not saved before you signed out.";
+}
+
 /** What openapi-fetch returns. The envelope of a success is `data`, that of a failure `error`. */
 interface Result<Answer> {
   data?: Answer;
@@ -53,7 +59,7 @@ export interface Answered<Answer> {
   response: Response;
 }
 
-// Of the two ways in which the changes come, the JSON one. Streams are read in live/stream.ts.
+// Of the two ways in which the changes come, the JSON one. Streams are read in live/events.ts.
 export const api = createClient<paths, "application/json">({ baseUrl: API_URL });
 
 api.use({

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import createClient from "openapi-fetch";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { session } from "../session/session";
-import { ApiError, NoAnswer } from "./client";
+import { ApiError, SignedOut } from "./client";
 import { saving } from "./saving";
 import type { paths } from "./schema";
 import { write } from "./write";
@@ -113,11 +113,31 @@ test("what waits is not sent as somebody else", async () => {
   session.signIn(jwt("ann"));
   const wait = vi.spyOn(saving, "wait").mockClear();
   const writing = createTask();
-  const refused = expect(writing).rejects.toBeInstanceOf(NoAnswer);
+  const refused = expect(writing).rejects.toBeInstanceOf(SignedOut);
   await vi.waitUntil(() => wait.mock.calls.length > 0, { timeout: 5000 });
   session.signOut();
   session.signIn(jwt("ben"));
   saving.wake();
   await refused;
   expect(seen).toHaveLength(1);
+});
+
+test("a token that expires in the middle: the write waits for the same person, and goes on with its key", async () => {
+  const jwt = (sub: string, iat: number) =>
+    `e30.${Buffer.from(JSON.stringify({ sub, iat })).toString("base64url")}.c2ln`;
+  session.signIn(jwt("ann", 1));
+  behaviours = [
+    (response, request) => {
+      // As the client's middleware does.
+      session.refused(`Bearer ${jwt("ann", 1)}`);
+      says(401, { error: "The token has expired." })(response, request);
+    },
+    created,
+  ];
+  const writing = createTask();
+  await vi.waitUntil(() => seen.length === 1, { timeout: 5000 });
+  session.signIn(jwt("ann", 2));
+  await writing;
+  expect(seen).toHaveLength(2);
+  expect(new Set(seen.map(({ key }) => key)).size).toBe(1);
 });

@@ -1,5 +1,5 @@
 // Writes until there is an answer: the same request with the same Idempotency-Key, so that it happens once.
-import { ask, NoAnswer, type Answered } from "./client";
+import { ApiError, ask, NoAnswer, SignedOut, type Answered } from "./client";
 import { identityOf, session } from "../session/session";
 import { saving } from "./saving";
 
@@ -14,7 +14,8 @@ interface Attempt {
 
 /**
  * Sends a write, again and again until the API answers. `send` makes one attempt and passes both on to `api`.
- * Throws ApiError where the API refuses, and NoAnswer where somebody else signs in before there is an answer.
+ * Where the token has expired, it waits until the same person has signed in again.
+ * Throws ApiError where the API refuses, and SignedOut where the person signs out before there is an answer.
  */
 export async function write<Answer>(
   send: (attempt: Attempt) => Parameters<typeof ask<Answer>>[0],
@@ -29,10 +30,14 @@ export async function write<Answer>(
         done("saved");
         return answered;
       } catch (error) {
-        if (!(error instanceof NoAnswer)) throw error;
-        const seconds = Math.max(error.retryAfter, Math.min(0.25 * 2 ** failures, LONGEST_WAIT));
-        await saving.wait(seconds);
-        if (identityOf(session.token()) !== who) throw error;
+        if (error instanceof NoAnswer) {
+          await saving.wait(Math.max(error.retryAfter, Math.min(0.25 * 2 ** failures, LONGEST_WAIT)));
+        } else if (error instanceof ApiError && error.status === 401 && who !== null) {
+          await session.settled();
+        } else {
+          throw error;
+        }
+        if (identityOf(session.token()) !== who) throw new SignedOut();
       }
     }
   } finally {

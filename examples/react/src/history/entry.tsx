@@ -80,8 +80,10 @@ function Summary({ entry }: { entry: HistoryEntry }) {
   return (
     <span className="entry-words">
       <span className="entry-sentence long">
-        {who} {did} {from !== undefined && <span className="entry-former">{from}</span>} {from !== undefined && "to "}
-        <strong>{entry.task_title}</strong>
+        {who} {did} {from !== undefined && <bdi className="entry-former">{from}</bdi>} {from !== undefined && "to "}
+        <strong>
+          <bdi>{entry.task_title}</bdi>
+        </strong>
       </span>
       {details !== undefined && <span className="entry-details long">{details}</span>}
       <span className="entry-facts">

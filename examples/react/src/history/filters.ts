@@ -1,6 +1,6 @@
 // Which entries the history shows: in the address, and in the request to the API.
 import type { ActionType } from "../api/client";
-import { midnight } from "../ui/times";
+import { dateOr, midnight } from "../ui/times";
 
 /** Each is empty where anything will do. */
 export interface Filters {
@@ -18,14 +18,13 @@ export const NO_FILTERS: Filters = { task_id: "", action_type: "", actor: "", ch
 /** From the address: `?actor=agent-7&from=2026-11-01&to=2026-11-30`. What is no date counts as none. */
 export function filtersOf(search: URLSearchParams): Filters {
   const text = (name: keyof Filters) => search.get(name) ?? "";
-  const date = (name: "from" | "to") => (Number.isNaN(midnight(text(name)).getTime()) ? "" : text(name));
   return {
     task_id: text("task_id"),
     action_type: text("action_type"),
     actor: text("actor"),
     change_set: text("change_set"),
-    from: date("from"),
-    to: date("to"),
+    from: dateOr(search.get("from")),
+    to: dateOr(search.get("to")),
   };
 }
 

@@ -56,7 +56,9 @@ function Outcome({ change, title }: { change: Preview["undone"]["changes"][numbe
   return (
     <>
       <p className="long">
-        <strong>{change.task?.title ?? before?.title ?? title}</strong>{" "}
+        <strong>
+          <bdi>{change.task?.title ?? before?.title ?? title}</bdi>
+        </strong>{" "}
         {change.task === null
           ? "will be deleted. The history keeps it, so that you can bring it back."
           : before === null

@@ -110,7 +110,9 @@ function Plan({ preview, nothing }: { preview: Preview; nothing: string }) {
           <ul className="undo-tasks">
             {[...conflictsOf].map(([task_id, all]) => (
               <li key={task_id}>
-                <strong className="long">{titleOf(task_id)}</strong>
+                <strong className="long" dir="auto">
+                  {titleOf(task_id)}
+                </strong>
                 <Conflicts conflicts={all} />
               </li>
             ))}
@@ -124,7 +126,9 @@ function Plan({ preview, nothing }: { preview: Preview; nothing: string }) {
           <ul className="undo-tasks" tabIndex={0} aria-label="What will happen">
             {changes.map((change) => (
               <li key={change.task_id}>
-                <strong className="long">{change.task?.title ?? titleOf(change.task_id)}</strong>
+                <strong className="long" dir="auto">
+                  {change.task?.title ?? titleOf(change.task_id)}
+                </strong>
                 <Effects change={change} />
               </li>
             ))}

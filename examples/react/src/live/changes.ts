@@ -26,6 +26,8 @@ export class Changes {
   #log: { at: number; known: Known }[] = [];
   readonly #held = new Map<string, { holders: number; known: Known | null }>();
   #isRefreshing = false;
+  /** How often something was found to be old. */
+  #found = 0;
 
   constructor(client: QueryClient) {
     this.#client = client;
@@ -107,14 +109,19 @@ export class Changes {
 
   /** What is counted or listed by the service is asked for again, soon, and once for many changes. */
   #refresh(): void {
+    this.#found += 1;
     if (this.#isRefreshing) return;
     this.#isRefreshing = true;
-    setTimeout(() => {
-      this.#isRefreshing = false;
-      for (const key of [["tasks", "count"], ["history"], ["statistics"]]) {
-        void this.#client.invalidateQueries({ queryKey: key });
-      }
-    }, 250);
+    setTimeout(() => void this.#askAnew(), 250);
+  }
+
+  /** One after the other: to ask again while the answer is under way would break that off, again and again. */
+  async #askAnew(): Promise<void> {
+    const found = this.#found;
+    const keys = [["tasks", "count"], ["history"], ["statistics"]];
+    await Promise.all(keys.map((queryKey) => this.#client.invalidateQueries({ queryKey })));
+    this.#isRefreshing = false;
+    if (this.#found > found) this.#refresh();
   }
 }
 

@@ -81,8 +81,9 @@ async function follow(listener: Listener, stopped: AbortSignal): Promise<void> {
       store.set("lost");
       return;
     }
+    // Not with each change: a write that got 503 waits as long as Retry-After says.
+    if (store.get() !== "live") saving.wake();
     store.set("live");
-    saving.wake();
     cursor = message.cursor ?? cursor;
     if (message.kind === "reset") listener.onReset();
     else if (message.changes.length > 0) listener.onChanges(message.changes);

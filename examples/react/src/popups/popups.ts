@@ -1,6 +1,6 @@
 // What the person is told: a toast for each popup code, and one for each error.
 import Swal from "sweetalert2";
-import { ApiError, NoAnswer, type Popup } from "../api/client";
+import { ApiError, NoAnswer, SignedOut, type Popup } from "../api/client";
 
 const TEXTS: Record<Popup, string> = {
   TASK_CREATED: "Task created",
@@ -55,6 +55,7 @@ export function showPopup(popup: Popup, detail?: string, undo?: () => void): voi
 
 /** Shows why something was not done: the API's sentence. */
 export function showError(error: unknown, what: string): void {
+  if (error instanceof SignedOut) return;
   if (error instanceof NoAnswer) {
     void toast.fire({ icon: "warning", title: what, text: error.message, timer: 8000 });
   } else if (error instanceof ApiError && error.status === 401) {

@@ -10,18 +10,21 @@ export interface Session {
 }
 
 const store = new Store<Session>({ token: sessionStorage.getItem(STORED_AS), asked: false });
-const forgetters = new Set<() => void>();
+const forgetters = new Set<(isSamePerson: boolean) => void>();
 
 // A new tab has a session storage of its own: it asks the others.
 const tabs = new BroadcastChannel("taskapi-session");
 type Message = { kind: "who" } | { kind: "token"; token: string } | { kind: "sign-out"; token: string | null };
 
 function change(next: Session): void {
-  const isOther = next.token !== store.get().token;
+  const { token, asked } = store.get();
+  // Also after a 401: what changed until one signed in again, nobody told us.
+  const isOther = next.token !== token || (asked && !next.asked);
   if (next.token === null) sessionStorage.removeItem(STORED_AS);
   else sessionStorage.setItem(STORED_AS, next.token);
   store.set(next);
-  if (isOther) for (const forget of forgetters) forget();
+  const isSamePerson = identityOf(next.token) === identityOf(token);
+  if (isOther) for (const forget of forgetters) forget(isSamePerson);
 }
 
 tabs.onmessage = ({ data }: MessageEvent<Message>) => {
@@ -39,8 +42,8 @@ if (store.get().token === null) tabs.postMessage({ kind: "who" } satisfies Messa
 export const session = {
   token: (): string | null => store.get().token,
 
-  /** `forget` is called when somebody else signs in, or nobody is: what one person has read is not for the next. */
-  onOther(forget: () => void): void {
+  /** `forget` is called when somebody signs in or out: what one person has read is not for the next. */
+  onOther(forget: (isSamePerson: boolean) => void): void {
     forgetters.add(forget);
   },
 
@@ -52,6 +55,17 @@ export const session = {
       change({ token, asked: true });
       tabs.postMessage({ kind: "who" } satisfies Message);
     }
+  },
+
+  /** Resolves at once while somebody is signed in or nobody has to be; else when the person has signed in, or out. */
+  async settled(): Promise<void> {
+    if (!store.get().asked) return;
+    await new Promise<void>((resolve) => {
+      const stop = store.subscribe(() => {
+        stop();
+        resolve();
+      });
+    });
   },
 
   signIn(token: string): void {

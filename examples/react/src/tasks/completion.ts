@@ -3,7 +3,9 @@ import { ApiError } from "../api/client";
 import type { Task } from "../api/client";
 import { changes } from "../live/memory";
 import { showError, showPopup } from "../popups/popups";
+import { session } from "../session/session";
 import { Store, useStore } from "../ui/store";
+import { nextOfFocused } from "./focus";
 import { completeTask, type Written } from "./writes";
 
 /** Milliseconds that a row stays in its list after the last click, for second thoughts. */
@@ -32,9 +34,11 @@ function setWish(id: string, wish: Wish | null): void {
 
 /** However quick the clicks are, one request is under way, and the last wish is what is written in the end. */
 export function setCompleted({ id, title, is_completed }: Task, wanted: boolean): void {
-  const wish = wishes.get().get(id) ?? { title, actual: is_completed, isSending: false, timer: undefined };
+  const earlier = wishes.get().get(id);
+  const wish = earlier ?? { title, actual: is_completed, isSending: false, timer: undefined };
   clearTimeout(wish.timer);
-  changes.hold(id);
+  // Once for each wish: `settle` releases once.
+  if (!earlier) changes.hold(id);
   setWish(id, { ...wish, wanted });
   if (!wish.isSending) void send(id);
 }
@@ -67,7 +71,16 @@ async function send(id: string): Promise<void> {
 
 /** From here on the row shows what the list has. */
 function settle(id: string): void {
+  const next = nextOfFocused();
   clearTimeout(wishes.get().get(id)?.timer);
   setWish(id, null);
   changes.release(id);
+  // Where the row goes with the focus, who uses the keyboard continues on the next one.
+  requestAnimationFrame(() => {
+    if (document.activeElement === document.body) next?.focus({ preventScroll: true });
+  });
 }
+
+session.onOther((isSamePerson) => {
+  if (!isSamePerson) for (const id of wishes.get().keys()) settle(id);
+});

@@ -1,9 +1,11 @@
 // Shows both versions of a task that two people have edited, and lets one choose, field by field.
 import { useState } from "react";
 import { Dialog } from "../ui/dialog";
-import type { Texts } from "./task-editor";
+import type { Texts } from "./drafts";
 
 interface Props {
+  /** What both began with. */
+  base: Texts;
   mine: Texts;
   theirs: Texts;
   /** What the API says has changed, who did it and when. */
@@ -14,9 +16,13 @@ interface Props {
 
 const NAMES = { title: "Title", description: "Description" } as const;
 
-export function ConflictDialog({ mine, theirs, sentence, onChoose, onCancel }: Props) {
+export function ConflictDialog({ base, mine, theirs, sentence, onChoose, onCancel }: Props) {
   const fields = (["title", "description"] as const).filter((name) => mine[name] !== theirs[name]);
-  const [choice, setChoice] = useState({ title: "mine", description: "mine" });
+  const [choice, setChoice] = useState(() => {
+    // What I have not touched stays as it is now, unless I choose otherwise.
+    const first = (name: keyof Texts) => (mine[name] === base[name] ? "theirs" : "mine");
+    return { title: first("title"), description: first("description") };
+  });
   const chosen = (name: keyof Texts) => (choice[name] === "mine" ? mine[name] : theirs[name]);
 
   return (
@@ -57,7 +63,9 @@ export function ConflictDialog({ mine, theirs, sentence, onChoose, onCancel }: P
                   />
                   {whose === "mine" ? "Yours" : "As it is now"}
                 </span>
-                <span className="version-text long">{text === "" ? <em>empty</em> : text}</span>
+                <span className="version-text long" dir="auto">
+                  {text === "" ? <em>empty</em> : text}
+                </span>
               </label>
             );
           })}

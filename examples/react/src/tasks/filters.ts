@@ -1,6 +1,6 @@
 // Which tasks a list shows: in the address, in the request to the API, and in the page.
 import type { Task } from "../api/client";
-import { isoDate } from "../ui/times";
+import { dateOr } from "../ui/times";
 
 export interface Filters {
   is_completed: boolean;
@@ -13,16 +13,13 @@ export interface Filters {
 
 /** From the address: `?list=completed&text=milk&from=2026-11-01&to=2026-11-30`. */
 export function filtersOf(search: URLSearchParams): Filters {
-  const date = (name: string) => {
-    const value = search.get(name) ?? "";
-    // Date takes the 31st of February for a day in March.
-    return /^[1-8]\d{3}-\d\d-\d\d$/.test(value) && isoDate(new Date(`${value}T00:00`)) === value ? value : "";
-  };
   return {
     is_completed: search.get("list") === "completed",
-    text: (search.get("text") ?? "").slice(0, 200),
-    from: date("from"),
-    to: date("to"),
+    text: Array.from(search.get("text") ?? "")
+      .slice(0, 200)
+      .join(""),
+    from: dateOr(search.get("from")),
+    to: dateOr(search.get("to")),
   };
 }
 

@@ -3,6 +3,7 @@ import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-qu
 import { api, ask, nextCursor, versionOf, type Task } from "../api/client";
 import { started } from "../live/live";
 import type { TaskPage } from "../live/changes";
+import { queryClient } from "../live/memory";
 import { queryOf, type Filters } from "./filters";
 
 const PAGE = 200;
@@ -36,8 +37,15 @@ export function useTaskCount(filters: Filters): number | undefined {
   }).data;
 }
 
-/** The task as it is now, with its version. Throws ApiError 404 where it is gone. */
-export async function readTask(task_id: string): Promise<{ task: Task; version: number }> {
-  const { answer, response } = await ask(api.GET("/api/v1/tasks/{task_id}", { params: { path: { task_id } } }));
-  return { task: answer.data, version: versionOf(response) };
+/** The task as it is now, with its version. Throws ApiError 404 where it is gone; waits for a service that is down. */
+export function readTask(task_id: string): Promise<{ task: Task; version: number }> {
+  return queryClient.query({
+    queryKey: ["tasks", "one", task_id],
+    staleTime: 0,
+    gcTime: 0,
+    queryFn: async () => {
+      const { answer, response } = await ask(api.GET("/api/v1/tasks/{task_id}", { params: { path: { task_id } } }));
+      return { task: answer.data, version: versionOf(response) };
+    },
+  });
 }

@@ -1,38 +1,50 @@
 // The line for a new task. It is free for the next one at once.
-import { useRef, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { ApiError } from "../api/client";
 import { fieldErrors } from "../api/fields";
 import { showError, showPopup } from "../popups/popups";
 import { PlusIcon } from "../ui/icons";
+import { useStore } from "../ui/store";
+import { additions, newTitle, type Addition } from "./drafts";
 import { createTask } from "./writes";
 
-export function QuickAdd() {
-  const [title, setTitle] = useState("");
-  const [problem, setProblem] = useState<string | null>(null);
-  const [saving, setSaving] = useState<{ key: number; title: string }[]>([]);
-  const count = useRef(0);
-  const input = useRef<HTMLInputElement>(null);
+let count = 0;
 
-  async function add(): Promise<void> {
-    const key = count.current++;
-    setSaving((all) => [...all, { key, title }]);
-    setTitle("");
-    setProblem(null);
+const without = (key: number) => additions.get().filter((each) => each.key !== key);
+
+export function QuickAdd() {
+  const title = useStore(newTitle);
+  const all = useStore(additions);
+  const [problem, setProblem] = useState<string | null>(null);
+  const input = useRef<HTMLInputElement>(null);
+  const isShown = useRef(false);
+  useEffect(() => {
+    isShown.current = true;
+    return () => {
+      isShown.current = false;
+    };
+  }, []);
+
+  async function add(wanted: string): Promise<void> {
+    const key = count++;
+    additions.set([...additions.get(), { key, title: wanted, problem: null }]);
     try {
-      const { task, popup } = await createTask(title);
+      const { task, popup } = await createTask(wanted);
+      additions.set(without(key));
       showPopup(popup, task.title);
     } catch (error) {
-      // The text comes back, unless the next one is being typed.
-      setTitle((now) => (now === "" ? title : now));
       const sentence = error instanceof ApiError && error.status === 422 ? fieldErrors(error.message)["title"] : null;
-      if (sentence) {
+      if (sentence && isShown.current && newTitle.get() === "") {
+        additions.set(without(key));
+        newTitle.set(wanted);
         setProblem(`The title ${sentence}.`);
         input.current?.focus();
-      } else {
-        showError(error, `“${title}” is not created`);
+        return;
       }
-    } finally {
-      setSaving((all) => all.filter((each) => each.key !== key));
+      // The next one is being typed, or another page is open: it waits beside the line.
+      const reason = error instanceof Error ? error.message : String(error);
+      additions.set(additions.get().map((each) => (each.key === key ? { ...each, problem: reason } : each)));
+      showError(error, `“${wanted}” is not created`);
     }
   }
 
@@ -42,18 +54,23 @@ export function QuickAdd() {
         className="quick-add"
         onSubmit={(event) => {
           event.preventDefault();
-          void add();
+          // The second click of a double one, or Enter that is held down.
+          if (title === "") return;
+          newTitle.set("");
+          setProblem(null);
+          void add(title);
         }}
       >
         <div className="field">
           <input
             ref={input}
+            dir="auto"
             aria-label="New task"
             placeholder="What is to be done?"
             autoComplete="off"
             value={title}
             onChange={(event) => {
-              setTitle(event.target.value);
+              newTitle.set(event.target.value);
               setProblem(null);
             }}
             aria-invalid={problem !== null}
@@ -70,15 +87,44 @@ export function QuickAdd() {
           Add
         </button>
       </form>
-      {saving.length > 0 && (
-        <ul className="being-saved" aria-label="Being saved">
-          {saving.map(({ key, title: each }) => (
-            <li key={key} className="card long">
-              {each} <span className="hint">saving…</span>
-            </li>
+      {all.length > 0 && (
+        <ul className="being-saved" aria-label="Not saved yet">
+          {all.map((addition) => (
+            <NotYet
+              key={addition.key}
+              addition={addition}
+              onAgain={() => {
+                additions.set(without(addition.key));
+                void add(addition.title);
+              }}
+            />
           ))}
         </ul>
       )}
     </>
+  );
+}
+
+function NotYet({ addition, onAgain }: { addition: Addition; onAgain: () => void }) {
+  const { key, title, problem } = addition;
+  return (
+    <li className="card long">
+      <bdi>{title}</bdi>{" "}
+      {problem === null ? (
+        <span className="hint">saving…</span>
+      ) : (
+        <>
+          <span className="field-error">{problem}</span>
+          <span className="dialog-actions">
+            <button type="button" onClick={() => additions.set(without(key))}>
+              Discard
+            </button>
+            <button type="button" onClick={onAgain}>
+              Try again
+            </button>
+          </span>
+        </>
+      )}
+    </li>
   );
 }

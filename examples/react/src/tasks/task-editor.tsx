@@ -2,15 +2,11 @@
 import { useEffect, useEffectEvent, useId, useRef, useState } from "react";
 import { ApiError, type Task } from "../api/client";
 import { fieldErrors } from "../api/fields";
-import { showPopup } from "../popups/popups";
+import { showError, showPopup } from "../popups/popups";
 import { ConflictDialog } from "./conflict-dialog";
+import { draftOf, keepDraft, type Draft, type Texts } from "./drafts";
 import { readTask } from "./queries";
 import { restoreTask, updateTask } from "./writes";
-
-export interface Texts {
-  title: string;
-  description: string;
-}
 
 const textsOf = (task: Task): Texts => ({ title: task.title, description: task.description ?? "" });
 
@@ -24,8 +20,8 @@ function differences(from: Texts, to: Texts): { title?: string; description?: st
 
 export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void }) {
   /** The version that is edited. Until it is known, nothing can be typed. */
-  const [base, setBase] = useState<{ texts: Texts; version: number } | null>(null);
-  const [texts, setTexts] = useState<Texts>(textsOf(task));
+  const [base, setBase] = useState<Draft["base"] | null>(() => draftOf(task.id)?.base ?? null);
+  const [texts, setTexts] = useState<Texts>(() => draftOf(task.id)?.texts ?? textsOf(task));
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [conflict, setConflict] = useState<{ theirs: Task; version: number; sentence: string } | null>(null);
   const [isDeleted, setIsDeleted] = useState(false);
@@ -35,6 +31,7 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
 
   const onUnread = useEffectEvent(fail);
   useEffect(() => {
+    if (draftOf(task.id)) return;
     let isCurrent = true;
     readTask(task.id).then(
       ({ task: now, version }) => {
@@ -53,6 +50,17 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
 
   const isReady = base !== null;
   useEffect(() => {
+    if (base) keepDraft(task.id, Object.keys(differences(base.texts, texts)).length > 0 ? { base, texts } : null);
+  }, [task.id, base, texts]);
+  const isOpen = useRef(false);
+  useEffect(() => {
+    isOpen.current = true;
+    return () => {
+      isOpen.current = false;
+    };
+  }, []);
+
+  useEffect(() => {
     if (isReady) title.current?.select();
   }, [isReady]);
 
@@ -68,17 +76,19 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
   async function save(from: Texts, to: Texts, version: number): Promise<void> {
     const body = differences(from, to);
     if (Object.keys(body).length === 0) {
-      onClose();
+      close();
       return;
     }
     setErrors({});
     setIsSaving(true);
     try {
       const written = await updateTask(task.id, version, body);
-      onClose();
+      close();
       showPopup(written.popup, written.task.title);
     } catch (error) {
-      if (error instanceof ApiError && error.status === 412) {
+      // Another page is open. What was typed is still here when the editor is opened again.
+      if (!isOpen.current) showError(error, `“${to.title}” is not saved`);
+      else if (error instanceof ApiError && error.status === 412) {
         try {
           const now = await readTask(task.id);
           setConflict({ theirs: now.task, version: now.version, sentence: error.message });
@@ -108,10 +118,16 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
     }
   }
 
+  function close(): void {
+    keepDraft(task.id, null);
+    onClose();
+  }
+
   const field = (name: keyof Texts) => ({
     id: `${id}-${name}`,
+    dir: "auto",
     value: texts[name],
-    readOnly: !isReady,
+    readOnly: !isReady || isSaving,
     onChange: (event: { target: { value: string } }) => setTexts({ ...texts, [name]: event.target.value }),
     "aria-invalid": errors[name] !== undefined,
     "aria-describedby": errors[name] === undefined ? undefined : `${id}-${name}-error`,
@@ -133,7 +149,7 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
           if (base && !isSaving) void save(base.texts, texts, base.version);
         }}
         onKeyDown={(event) => {
-          if (event.key === "Escape") onClose();
+          if (event.key === "Escape" && !isSaving && !event.nativeEvent.isComposing) close();
           if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.currentTarget.requestSubmit();
         }}
       >
@@ -153,7 +169,7 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
           </p>
         )}
         <div className="dialog-actions">
-          <button type="button" onClick={onClose}>
+          <button type="button" aria-disabled={isSaving} onClick={() => !isSaving && close()}>
             Cancel
           </button>
           {isDeleted ? (
@@ -167,8 +183,9 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
           )}
         </div>
       </form>
-      {conflict && (
+      {conflict && base && (
         <ConflictDialog
+          base={base.texts}
           mine={texts}
           theirs={textsOf(conflict.theirs)}
           sentence={conflict.sentence}

@@ -1,9 +1,10 @@
 // The tasks as a list of any length: only what can be seen is in the page, and more is fetched as one scrolls.
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { defaultRangeExtractor, useWindowVirtualizer } from "@tanstack/react-virtual";
 import { useLive } from "../live/live";
 import { changes } from "../live/memory";
 import { useWishes } from "./completion";
+import { useDrafts } from "./drafts";
 import type { Filters } from "./filters";
 import { useTaskList } from "./queries";
 import { TaskRow } from "./task-row";
@@ -12,10 +13,19 @@ import { TaskRow } from "./task-row";
 const AHEAD = 60;
 
 export function TaskList({ filters, total }: { filters: Filters; total: number | undefined }) {
-  const { data, error, isPending, isPlaceholderData, hasNextPage, isFetchingNextPage, fetchNextPage } =
-    useTaskList(filters);
+  const {
+    data,
+    error,
+    isPending,
+    isPlaceholderData,
+    hasNextPage,
+    isFetchingNextPage,
+    isFetchNextPageError,
+    fetchNextPage,
+  } = useTaskList(filters);
   const live = useLive();
   const wishes = useWishes();
+  const drafts = useDrafts();
   const [edited, setEdited] = useState<string | null>(null);
   /** The task whose editor has been closed. */
   const returnFocus = useRef<string | null>(null);
@@ -24,6 +34,8 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
   const tasks = useMemo(() => data?.pages.flatMap((page) => page.tasks) ?? [], [data]);
   const editedAt = tasks.findIndex(({ id }) => id === edited);
 
+  const isGone = edited !== null && data !== undefined && !isPlaceholderData && editedAt < 0;
+  if (isGone) setEdited(null);
   useEffect(() => {
     if (edited === null) return;
     // What others do to it meanwhile must not take what is being typed.
@@ -42,6 +54,11 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
   useLayoutEffect(() => {
     setTop((list.current?.getBoundingClientRect().top ?? 0) + window.scrollY);
   }, [isPending]);
+
+  // An editor closes only itself: its save may end after another one is opened.
+  const edit = useCallback((id: string | null, from?: string) => {
+    setEdited((now) => (id === null && from !== undefined && now !== from ? now : id));
+  }, []);
 
   const virtualizer = useWindowVirtualizer({
     count: tasks.length,
@@ -73,8 +90,9 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
 
   const last = rows.at(-1)?.index ?? 0;
   useEffect(() => {
-    if (hasNextPage && !isFetchingNextPage && last >= tasks.length - AHEAD) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, last, tasks.length, fetchNextPage]);
+    if (hasNextPage && !isFetchingNextPage && !isFetchNextPageError && last >= tasks.length - AHEAD)
+      void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, isFetchNextPageError, last, tasks.length, fetchNextPage]);
 
   if (isPending) {
     return (
@@ -116,13 +134,23 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
                 task={task}
                 wish={wishes.get(task.id)?.wanted}
                 isEdited={task.id === edited}
-                onEdit={setEdited}
+                hasDraft={drafts.has(task.id)}
+                onEdit={edit}
               />
             </li>
           );
         })}
       </ul>
-      {hasNextPage && <p className="hint loading">Loading more…</p>}
+      {isFetchNextPageError ? (
+        <div className="notice" role="alert">
+          <p>More cannot be shown. {error.message}</p>
+          <button type="button" onClick={() => void fetchNextPage()}>
+            Try again
+          </button>
+        </div>
+      ) : (
+        hasNextPage && <p className="hint loading">Loading more…</p>
+      )}
     </>
   );
 }

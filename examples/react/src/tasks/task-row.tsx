@@ -6,6 +6,7 @@ import { showError, showPopup } from "../popups/popups";
 import { HistoryIcon, PencilIcon, TrashIcon } from "../ui/icons";
 import { Time } from "../ui/time";
 import { setCompleted } from "./completion";
+import { nextOfFocused } from "./focus";
 import { TaskEditor } from "./task-editor";
 import { deleteTask, undoChange } from "./writes";
 
@@ -14,13 +15,16 @@ interface Props {
   /** What the person wants it to be, while that is on its way. */
   wish: boolean | undefined;
   isEdited: boolean;
-  onEdit: (id: string | null) => void;
+  /** Something was typed, and neither saved nor given up. */
+  hasDraft: boolean;
+  /** `from`: closes the editor of this task only. */
+  onEdit: (id: string | null, from?: string) => void;
 }
 
-export const TaskRow = memo(function TaskRow({ task, wish, isEdited, onEdit }: Props) {
+export const TaskRow = memo(function TaskRow({ task, wish, isEdited, hasDraft, onEdit }: Props) {
   const isCompleted = wish ?? task.is_completed;
 
-  if (isEdited) return <TaskEditor task={task} onClose={() => onEdit(null)} />;
+  if (isEdited) return <TaskEditor task={task} onClose={() => onEdit(null, task.id)} />;
   return (
     <article className={isCompleted ? "task completed" : "task"} aria-label={task.title}>
       <input
@@ -30,12 +34,18 @@ export const TaskRow = memo(function TaskRow({ task, wish, isEdited, onEdit }: P
         aria-label={`Completed: ${task.title}`}
       />
       <div className="task-texts">
-        <h2 className="long">{task.title}</h2>
-        {task.description !== null && task.description !== "" && <p className="description long">{task.description}</p>}
+        <h2 className="long" dir="auto">
+          {task.title}
+        </h2>
+        {task.description !== null && task.description !== "" && (
+          <p className="description long" dir="auto">
+            {task.description}
+          </p>
+        )}
       </div>
       <p className="hint">
         <span className="task-event">{task.completed_at === null ? "created " : "completed "}</span>
-        <Time time={task.completed_at ?? task.created_at} />
+        <Time time={task.completed_at ?? task.created_at} /> {hasDraft && <span className="badge">Unsaved edit</span>}
       </p>
       <div className="task-actions">
         <button
@@ -59,8 +69,9 @@ export const TaskRow = memo(function TaskRow({ task, wish, isEdited, onEdit }: P
         <button
           type="button"
           className="quiet round"
-          onClick={(event) => {
-            focusNext(event.currentTarget);
+          onClick={() => {
+            // The button goes with its row.
+            nextOfFocused()?.focus({ preventScroll: true });
             void remove(task);
           }}
           aria-label={`Delete ${task.title}`}
@@ -73,12 +84,19 @@ export const TaskRow = memo(function TaskRow({ task, wish, isEdited, onEdit }: P
   );
 });
 
+/** A second click must not get a 404 whose toast takes the place of Undo. */
+const beingDeleted = new Set<string>();
+
 async function remove({ id, title }: Task): Promise<void> {
+  if (beingDeleted.has(id)) return;
+  beingDeleted.add(id);
   try {
     const version = await deleteTask(id);
     showPopup("TASK_DELETED", title, () => void takeBack(id, title, version));
   } catch (error) {
     showError(error, `“${title}” is not deleted`);
+  } finally {
+    beingDeleted.delete(id);
   }
 }
 
@@ -89,13 +107,4 @@ async function takeBack(id: string, title: string, version: number): Promise<voi
   } catch (error) {
     showError(error, `“${title}” is not restored`);
   }
-}
-
-/** The button goes with its row. Who uses the keyboard continues on the next row, or on the one before. */
-function focusNext(button: HTMLElement): void {
-  const row = button.closest("li");
-  const next = row?.nextElementSibling ?? row?.previousElementSibling;
-  (next?.querySelector<HTMLElement>("input[type=checkbox]") ?? document.getElementById("main"))?.focus({
-    preventScroll: true,
-  });
 }

@@ -39,9 +39,9 @@ export function TasksPage() {
         </nav>
         <search className="task-filters">
           <SearchField value={filters.text} onChange={set("text")} />
-          <details open={filters.from !== "" || filters.to !== ""}>
-            <summary>Dates</summary>
-            <div className="dates">
+          <details>
+            <summary>{filters.from === "" && filters.to === "" ? "Dates" : "Dates (set)"}</summary>
+            <div className="card dates">
               <DateField name="Created from" value={filters.from} onChange={set("from")} />
               <DateField name="Created until" value={filters.to} onChange={set("to")} />
             </div>
@@ -83,10 +83,26 @@ function SearchField({ value, onChange }: { value: string; onChange: (text: stri
 }
 
 function DateField({ name, value, onChange }: { name: string; value: string; onChange: (date: string) => void }) {
+  const [typed, setTyped] = useState(value);
+  const [seen, setSeen] = useState(value);
+  if (value !== seen) {
+    setSeen(value);
+    setTyped(value);
+  }
   return (
     <label className="field">
       {name}
-      <input type="date" value={value} onChange={(event) => onChange(event.target.value)} />
+      <input
+        type="date"
+        // While a year is typed, it is one of the first century.
+        min="1000-01-01"
+        max="8999-12-31"
+        value={typed}
+        onChange={({ target }) => {
+          setTyped(target.value);
+          if (target.validity.valid && !target.validity.badInput) onChange(target.value);
+        }}
+      />
     </label>
   );
 }

@@ -65,7 +65,7 @@ function Row({ task, since }: { task: Task; since: number | null }) {
     <li className={`then-task ${news === null ? "" : `is-${news.toLowerCase()}`}`}>
       <Mark isCompleted={task.is_completed} />
       <div className="then-texts">
-        <p className="long then-title">
+        <p className="long then-title" dir="auto">
           {task.title}
           {news !== null && <span className="then-news">{news}</span>}
         </p>

@@ -35,6 +35,13 @@ export function isoDate(date: Date): string {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
+/** A YYYY-MM-DD that there is, of years that a person means; any other text is "". */
+export function dateOr(text: string | null): string {
+  // Date takes the 31st of February for a day in March.
+  const isDate = text !== null && /^[1-8]\d{3}-\d\d-\d\d$/.test(text) && isoDate(midnight(text)) === text;
+  return isDate ? text : "";
+}
+
 /** The local midnight that begins a YYYY-MM-DD, so many days later. */
 export function midnight(date: string, later = 0): Date {
   const result = new Date(`${date}T00:00`);

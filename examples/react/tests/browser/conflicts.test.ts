@@ -90,3 +90,16 @@ test("a task that was deleted while it was edited can be restored, and the text 
   await page.getByRole("article", { name: "Buy soy milk" }).waitFor();
   expect(await now()).toMatchObject({ id: task.id, title: "Buy soy milk" });
 });
+
+test("what I did not touch stays as somebody else left it, unless I choose otherwise", async ({ visitor }) => {
+  const page = await visitor.open();
+  await page.getByRole("button", { name: "Edit Buy milk" }).click();
+  const title = page.getByRole("textbox", { name: "Title" });
+  await expect.poll(() => title.getAttribute("readonly")).toBe(null);
+  await api.call("PUT", `/tasks/${task.id}`, { body: { description: "Theirs" } });
+  await title.fill("Buy soy milk");
+  await page.getByRole("button", { name: "Save" }).click();
+  await dialogOf(page).getByRole("button", { name: "Save what is chosen" }).click();
+  await page.locator(".swal2-popup", { hasText: "Task updated" }).waitFor();
+  expect(await now()).toMatchObject({ title: "Buy soy milk", description: "Theirs" });
+});

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { createHmac, randomUUID } from "node:crypto";
 import { promisify } from "node:util";
-import type { Page } from "playwright-core";
+import type { Locator, Page } from "playwright-core";
 import { beforeAll, describe, expect } from "vitest";
 import { PYTHON, ROOT, startApi, type Api } from "./support/api";
 import { expectAccessible } from "./support/axe";
@@ -152,6 +152,44 @@ describe("with JWT_SECRET", () => {
     // A new token in one of them is enough.
     await signIn(second, jwt("ann", 60));
     for (const page of [first, second]) await page.getByText("A task of ann").waitFor();
+  });
+
+  test("what is typed while the token expires is there again after the sign-in", async ({ visitor }) => {
+    const page = await visitor.open();
+    await signIn(page, jwt("ann", 5));
+    await live(page).waitFor();
+    await page.getByRole("textbox", { name: "New task" }).fill("Half of a th");
+    await page.getByText("may be wrong, or have expired").waitFor();
+    await signIn(page, jwt("ann", 60));
+    expect(await page.getByRole("textbox", { name: "New task" }).inputValue()).toBe("Half of a th");
+    // It is not for somebody else.
+    await signOut(page).click();
+    await signIn(page, jwt("ben", 60));
+    expect(await page.getByRole("textbox", { name: "New task" }).inputValue()).toBe("");
+  });
+
+  test("the header has room for all that it may have to say, and trouble has a colour of its own", async ({
+    visitor,
+  }) => {
+    const page = await visitor.open();
+    await signIn(page, jwt("ann-of-the-very-long-name@example.com", 60));
+    await live(page).waitFor();
+    const colour = (of: Locator) => of.evaluate((element) => getComputedStyle(element).color);
+    const good = await colour(live(page));
+    await visitor.context.setOffline(true);
+    await page.getByRole("textbox", { name: "New task" }).fill("Buy milk");
+    await page.keyboard.press("Enter");
+    const waiting = page.getByText("A change waits for the service");
+    await waiting.waitFor();
+    expect(await colour(waiting)).not.toBe(good);
+    for (const width of [375, 800, 1280]) {
+      await page.setViewportSize({ width, height: 800 });
+      const overhang = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+      expect(overhang, `at ${width} px`).toBeLessThanOrEqual(0);
+      expect((await signOut(page).boundingBox())?.x).toBeLessThan(width - 40);
+    }
+    await visitor.context.setOffline(false);
+    await page.getByText("Saved", { exact: true }).waitFor();
   });
 
   test("a token of another secret is none", async ({ visitor }) => {

@@ -146,6 +146,66 @@ test("a hundred quick clicks: the last state is what the database has", async ({
   }
 });
 
+test("three clicks, and then somebody else changes the task: its row is not stuck", async ({ visitor }) => {
+  const task = await api.createTask("Buy milk");
+  const page = await visitor.open();
+  const checkbox = page.getByRole("checkbox", { name: "Completed: Buy milk" });
+  await checkbox.waitFor();
+  await checkbox.evaluate((element: HTMLInputElement) => {
+    for (let click = 0; click < 3; click++) element.click();
+  });
+  await row(page, "Buy milk").waitFor({ state: "detached" });
+  await api.call("PATCH", `/tasks/${task.id}/incomplete`);
+  await api.call("PUT", `/tasks/${task.id}`, { body: { title: "Buy oat milk" } });
+  await row(page, "Buy oat milk").waitFor();
+});
+
+test("a double click on delete keeps the undo", async ({ visitor }) => {
+  await api.createTask("Buy milk");
+  const page = await visitor.open();
+  await page.getByRole("button", { name: "Delete Buy milk" }).dblclick();
+  await popup(page, "Task deleted").getByRole("button", { name: "Undo" }).click();
+  await row(page, "Buy milk").waitFor();
+});
+
+describe("what is typed is not lost", () => {
+  test("in an editor: another row, another page, and back", async ({ visitor }) => {
+    await api.createTasks(["One", "Two"]);
+    const page = await visitor.open();
+    const title = page.getByRole("textbox", { name: "Title" });
+    await page.getByRole("button", { name: "Edit One" }).click();
+    await expect.poll(() => title.getAttribute("readonly")).toBe(null);
+    await title.fill("One, half typed");
+    await page.getByRole("button", { name: "Edit Two" }).click();
+    await row(page, "One").getByText("Unsaved edit").waitFor();
+    await page.getByRole("link", { name: "History", exact: true }).click();
+    await page.getByRole("link", { name: "Tasks", exact: true }).click();
+    await page.getByRole("button", { name: "Edit One" }).click();
+    expect(await title.inputValue()).toBe("One, half typed");
+    await page.getByRole("button", { name: "Save" }).click();
+    await row(page, "One, half typed").waitFor();
+  });
+
+  test("in the line for a new task, and what the API refuses meanwhile", async ({ visitor }) => {
+    const page = await visitor.open();
+    const line = page.getByRole("textbox", { name: "New task" });
+    await page.route("**/api/v1/tasks", async (route) => {
+      if (route.request().method() === "POST") await new Promise((resolve) => setTimeout(resolve, 500));
+      await route.continue();
+    });
+    await add(page, "x".repeat(300));
+    await line.fill("The next one");
+    const refused = page.getByRole("list", { name: "Not saved yet" });
+    await refused.getByText("title: must have at most 255 characters").waitFor();
+    expect(await line.inputValue()).toBe("The next one");
+    await page.getByRole("link", { name: "History", exact: true }).click();
+    await page.getByRole("link", { name: "Tasks", exact: true }).click();
+    expect(await line.inputValue()).toBe("The next one");
+    await refused.getByRole("button", { name: "Discard" }).click();
+    await refused.waitFor({ state: "detached" });
+  });
+});
+
 describe("which tasks are shown", () => {
   test("search and dates are in the address, for whoever opens it", async ({ visitor }) => {
     await api.createTasks(["Buy milk", "Buy bread", "Call Ann"]);

@@ -84,7 +84,6 @@ export class Api {
       PATH: process.env["PATH"] ?? "",
       HOME: this.#folder,
       TMPDIR: this.#folder,
-      PYTHONDONTWRITEBYTECODE: "1",
       ENV_FILE: "",
       DATA_DIR: join(this.#folder, "data"),
       PORT: new URL(this.url).port,
@@ -135,7 +134,7 @@ export class Api {
 
   /** Ends it for good, and removes its data. */
   async stop(): Promise<void> {
-    await this.terminate();
+    await this.kill();
     this.#cleaner.stdin?.end();
     await ended(this.#cleaner);
   }

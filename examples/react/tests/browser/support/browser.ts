@@ -36,7 +36,7 @@ const DEFAULTS: BrowserContextOptions = {
 
 export const test = base
   // eslint-disable-next-line no-empty-pattern -- Vitest wants the pattern.
-  .extend("browser", { scope: "file" }, async ({}, { onCleanup }) => {
+  .extend("browser", { scope: "worker" }, async ({}, { onCleanup }) => {
     const browser = await chromium.launch({ executablePath: chromiumProgram(), args: OPTIONS });
     onCleanup(() => browser.close());
     return browser;
