@@ -84,7 +84,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
     if (start !== undefined) window.scrollBy({ top: start - anchor.current.start, behavior: "instant" });
   }, [tasks, top, virtualizer]);
   useLayoutEffect(() => {
-    const first = rows.find(({ end }) => end > window.scrollY + top);
+    const first = rows.find(({ end }) => end > window.scrollY);
     anchor.current = first ? { key: first.key, start: first.start } : null;
   });
 

@@ -77,6 +77,21 @@ test("what opens: an editor with an error, a toast, an entry, a dialog", async (
   await expectAccessible(page);
 });
 
+test("with reduced motion, nothing moves", async ({ newVisitor }) => {
+  await api.createTask("Sweep the stairs");
+  const visitor = await newVisitor({ reducedMotion: "reduce" });
+  const page = await visitor.open();
+  const moving = () =>
+    page.evaluate(() => document.getAnimations().filter(({ playState }) => playState === "running").length);
+  await page.getByRole("button", { name: "Edit Sweep the stairs" }).hover();
+  expect(await moving()).toBe(0);
+  await page.getByRole("button", { name: "Delete Sweep the stairs" }).click();
+  await page.locator(".swal2-popup", { hasText: "Task deleted" }).waitFor();
+  expect(await moving()).toBe(0);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await page.getByRole("article", { name: "Sweep the stairs" }).waitFor();
+});
+
 test("everything by keyboard alone", async ({ visitor }) => {
   await api.createTask("Water the plants");
   const page = await visitor.open();
