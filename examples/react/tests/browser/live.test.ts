@@ -3,6 +3,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect } from "vitest";
 import { startApi, type Api } from "./support/api";
 import { test } from "./support/browser";
+import { pageUrl } from "./support/place";
 
 let api: Api;
 beforeAll(async () => {
@@ -61,10 +62,32 @@ test("what changes while a list is fetched is not missed", async ({ visitor }) =
   await page.route("**/api/v1/tasks?*limit=200*", async (route) => {
     // The answer is read before the change, and arrives after it.
     const answer = await route.fetch();
+    // Once the page has heard of the change, it counts anew.
+    const heard = page.waitForRequest(/count=true/);
     await api.createTask("Created meanwhile");
-    await page.waitForTimeout(500);
+    await heard;
     await route.fulfill({ response: answer });
   });
   await page.goto((await visitor.open()).url());
   await row(page, "Created meanwhile").waitFor();
+});
+
+test("where the changes do not continue (410), everything is read anew", async ({ visitor }) => {
+  const task = await api.createTask("Before the restore");
+  const page = await visitor.context.newPage();
+  let streams = 0;
+  await page.route("**/api/v1/changes", async (route) => {
+    streams += 1;
+    if (streams > 1) return route.continue();
+    // The list is there already, and no change of the stream tells of this one.
+    await row(page, "Before the restore").waitFor();
+    await api.call("PUT", `/tasks/${task.id}`, { body: { title: "After the restore" } });
+    const error = "The cursor is of another database: read the list anew.";
+    const headers = { "Access-Control-Allow-Origin": pageUrl, "Access-Control-Allow-Credentials": "true" };
+    return route.fulfill({ status: 410, headers, json: { success: false, data: null, popup: null, error } });
+  });
+  await page.goto(pageUrl);
+  await row(page, "After the restore").waitFor();
+  await page.getByText("Live", { exact: true }).waitFor();
+  await expect.poll(() => streams).toBeGreaterThan(1);
 });

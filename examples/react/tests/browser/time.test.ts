@@ -35,11 +35,12 @@ test("the slider shows the tasks as they were, and jumps from change to change",
   await page.waitForURL(/at=/);
   await back.click();
   await rows(page).filter({ hasText: "Buy oat milk" }).waitFor();
+  const before = page.url();
   await back.click();
   await rows(page).filter({ hasText: "Buy milk" }).waitFor();
 
   // The address is that of the moment.
-  await page.waitForTimeout(500);
+  await page.waitForURL((url) => url.href !== before);
   const other = await visitor.open(new URL(page.url()).pathname + new URL(page.url()).search);
   await rows(other).filter({ hasText: "Buy milk" }).waitFor();
 
