@@ -1,13 +1,10 @@
 """Many owners: their tokens, and the role that row-level security holds for."""
 
-from contextlib import closing
-
-import psycopg2
-
 from taskapi.revision import current, head
 from taskapi.role import make_role
 from taskapi.settings import Settings
 from taskapi.token import make_token
+from tests.support.sql import Sql
 
 SECRET = "a secret that is long enough for every one of them, and for HS512, too"
 
@@ -22,15 +19,18 @@ def secured(url: str) -> str:
     """
     if f"//{LESSER}@" in url:
         return url
-    with closing(psycopg2.connect(url)) as connection:
-        make_role(connection, LESSER)
+    with Sql(url) as sql:
+        # The test may have given the database an idle_in_transaction_session_timeout that no busy machine keeps.
+        sql.execute("SET idle_in_transaction_session_timeout = 0")
+        sql.connection.autocommit = False
+        make_role(sql.connection, LESSER)
     return url.replace("//taskapi@", f"//{LESSER}@")
 
 
 def is_current(url: str) -> bool:
     """Whether the database has the newest schema, so that the role can be made."""
-    with closing(psycopg2.connect(url)) as connection:
-        return current(connection) == head()
+    with Sql(url) as sql:
+        return current(sql.connection) == head()
 
 
 def token(sub: str, lifetime: int = 3600) -> str:
