@@ -1,6 +1,7 @@
 // The statistics of any week, and of the twelve that end with it, in the person's time zone.
 import { Link, useSearchParams } from "react-router";
 import { isoDate, TIME_ZONE } from "../ui/times";
+import { Trouble } from "../ui/trouble";
 import { Chart } from "./chart";
 import { useDays, useTotals } from "./figures";
 import { ChartTable } from "./chart-table";
@@ -145,13 +146,5 @@ interface WaitingProps {
 
 function Waiting({ error, reason, onRetry }: WaitingProps) {
   if (error === null) return <p className="hint">{reason ? `${reason.message} Trying again…` : "Counting…"}</p>;
-  return (
-    <div className="notice refused" role="alert">
-      <p className="long">{error.message}</p>
-      <p>Choose another week, or try again.</p>
-      <button type="button" onClick={onRetry}>
-        Try again
-      </button>
-    </div>
-  );
+  return <Trouble error={error} advice="Choose another week." onRetry={onRetry} />;
 }

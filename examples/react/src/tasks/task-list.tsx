@@ -3,6 +3,7 @@ import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } fr
 import { defaultRangeExtractor, useWindowVirtualizer } from "@tanstack/react-virtual";
 import { useLive } from "../live/live";
 import { changes } from "../live/memory";
+import { Trouble } from "../ui/trouble";
 import { useWishes } from "./completion";
 import { useDrafts } from "./drafts";
 import type { Filters } from "./filters";
@@ -22,6 +23,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
     isFetchingNextPage,
     isFetchNextPageError,
     fetchNextPage,
+    refetch,
   } = useTaskList(filters);
   const live = useLive();
   const wishes = useWishes();
@@ -102,11 +104,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
     );
   }
   if (error !== null && tasks.length === 0) {
-    return (
-      <p className="notice" role="alert">
-        {error.message}
-      </p>
-    );
+    return <Trouble error={error} advice="Change or clear the search." onRetry={() => void refetch()} />;
   }
   if (tasks.length === 0) return <Empty filters={filters} />;
   return (
@@ -142,12 +140,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
         })}
       </ul>
       {isFetchNextPageError ? (
-        <div className="notice" role="alert">
-          <p>More cannot be shown. {error.message}</p>
-          <button type="button" onClick={() => void fetchNextPage()}>
-            Try again
-          </button>
-        </div>
+        <Trouble error={error} onRetry={() => void fetchNextPage()} />
       ) : (
         hasNextPage && <p className="hint loading">Loading more…</p>
       )}

@@ -4,17 +4,19 @@ import { useMutation } from "@tanstack/react-query";
 import { Link, useNavigate, useSearchParams } from "react-router";
 import type { HistoryEntry } from "../api/client";
 import { formatTime } from "../ui/times";
+import { Trouble } from "../ui/trouble";
 import { Controls } from "./controls";
 import { Figures } from "./figures";
 import { useFilm } from "./film";
 import { momentAfter, momentOf, textOf, textOfChange, within, type Moment } from "./moments";
 import { TasksThen } from "./tasks-then";
 import { changeAfter, changeBefore, useFiguresThen, useFirst, useTasksThen } from "./then";
-import { Trouble } from "./trouble";
 import "./time-machine.css";
 
 /** Milliseconds of rest before the moment goes into the address: browsers refuse to have it changed all the time. */
 const REST = 250;
+
+const ADVICE = "Choose another moment, or go to now.";
 
 export default function TimeMachinePage() {
   const first = useFirst();
@@ -100,10 +102,11 @@ function Machine({ first }: { first: number }) {
       <p className="visually-hidden" role="status">
         {film.isPlaying ? "Playing." : isShown && figures.data && sentenceOf(place.entry, at, figures.data)}
       </p>
-      {jump.error && <Trouble error={jump.error} onRetry={() => jump.mutate(jump.variables)} />}
+      {jump.error && <Trouble error={jump.error} advice={ADVICE} onRetry={() => jump.mutate(jump.variables)} />}
       {error && (
         <Trouble
           error={error}
+          advice={ADVICE}
           onRetry={() => {
             void tasks.refetch();
             void figures.refetch();

@@ -8,8 +8,7 @@ const COUNT = 10_000;
 let api: Api;
 beforeAll(async () => {
   api = await startApi();
-  const numbers = Array.from({ length: COUNT }, (_, index) => index);
-  await api.createTasks(numbers.map((number) => ({ title: `Task ${number}`, description: "Some words about it" })));
+  await api.fill(COUNT);
 });
 afterAll(() => api.stop());
 

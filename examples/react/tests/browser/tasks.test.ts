@@ -168,6 +168,20 @@ test("a double click on delete keeps the undo", async ({ visitor }) => {
   await row(page, "Buy milk").waitFor();
 });
 
+test("a search that the API does not accept says so, and can be tried again or changed", async ({ visitor }) => {
+  await api.createTask("Buy milk");
+  const page = await visitor.open("/?text=%00");
+  const alert = page.getByRole("alert");
+  await alert.getByText("Change or clear the search.").waitFor();
+  const lists = () => visitor.requests.filter((url) => url.includes("limit=200")).length;
+  const before = lists();
+  await alert.getByRole("button", { name: "Try again" }).click();
+  await expect.poll(lists).toBeGreaterThan(before);
+  await page.getByRole("searchbox", { name: "Search" }).fill("milk");
+  await row(page, "Buy milk").waitFor();
+  expect(await alert.count()).toBe(0);
+});
+
 describe("what is typed is not lost", () => {
   test("in an editor: another row, another page, and back", async ({ visitor }) => {
     await api.createTasks(["One", "Two"]);

@@ -168,6 +168,12 @@ export class Api {
     return created;
   }
 
+  /** Creates so many tasks, at which a list is measured. */
+  async fill(count: number): Promise<void> {
+    const numbers = Array.from({ length: count }, (_, index) => index);
+    await this.createTasks(numbers.map((number) => ({ title: `Task ${number}`, description: "Some words about it" })));
+  }
+
   async createTask(title: string, options: CallOptions = {}): Promise<Task> {
     return this.call<Task>("POST", "/tasks", { ...options, body: { title } });
   }

@@ -1,13 +1,20 @@
-// What the API refused, and what can be done about it.
+// What the API refused, what can be done about it, and a button to ask again.
 import { ApiError } from "../api/client";
 
-export function Trouble({ error, onRetry }: { error: Error; onRetry: () => void }) {
+interface Props {
+  error: Error;
+  /** What to do where the API does not accept what was chosen. */
+  advice?: string;
+  onRetry: () => void;
+}
+
+export function Trouble({ error, advice, onRetry }: Props) {
   const isRefused = error instanceof ApiError && error.status === 422;
   return (
     <div className="notice trouble" role="alert">
       <div>
         <p className="long">{error.message}</p>
-        {isRefused && <p>Choose another moment, or go to now.</p>}
+        {isRefused && advice && <p>{advice}</p>}
       </div>
       <button type="button" onClick={onRetry}>
         Try again
