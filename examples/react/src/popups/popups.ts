@@ -11,6 +11,9 @@ const TEXTS: Record<Popup, string> = {
   TASK_RESTORED: "Restored",
 };
 
+/** Where the focus was before it went into the toast. */
+let focusBefore: HTMLElement | null = null;
+
 const toast = Swal.mixin({
   toast: true,
   position: "bottom-start",
@@ -21,6 +24,17 @@ const toast = Swal.mixin({
   didOpen(element) {
     for (const name of ["mouseenter", "focusin"]) element.addEventListener(name, () => void Swal.stopTimer());
     for (const name of ["mouseleave", "focusout"]) element.addEventListener(name, () => void Swal.resumeTimer());
+    element.addEventListener("focusin", ({ relatedTarget: from }) => {
+      if (from instanceof HTMLElement && !element.contains(from)) focusBefore = from;
+    });
+    element.addEventListener("focusout", ({ relatedTarget: to }) => {
+      if (to instanceof HTMLElement && !element.contains(to)) focusBefore = null;
+    });
+  },
+  // A pressed button is disabled, and then nothing has the focus.
+  willClose() {
+    focusBefore?.focus({ preventScroll: true });
+    focusBefore = null;
   },
 });
 

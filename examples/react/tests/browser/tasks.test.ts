@@ -160,6 +160,20 @@ test("three clicks, and then somebody else changes the task: its row is not stuc
   await row(page, "Buy oat milk").waitFor();
 });
 
+test("by the keyboard alone: after Undo in the toast, one goes on where one was", async ({ visitor }) => {
+  await api.createTasks(["Milk", "Bread"]);
+  const page = await visitor.open();
+  await page.getByRole("button", { name: "Delete Milk" }).focus();
+  await page.keyboard.press("Enter");
+  await row(page, "Milk").waitFor({ state: "detached" });
+  const bread = page.getByRole("checkbox", { name: "Completed: Bread" });
+  await expect.poll(() => bread.evaluate((element) => element === document.activeElement)).toBe(true);
+  await popup(page, "Task deleted").getByRole("button", { name: "Undo" }).focus();
+  await page.keyboard.press("Enter");
+  await row(page, "Milk").waitFor();
+  await expect.poll(() => bread.evaluate((element) => element === document.activeElement)).toBe(true);
+});
+
 test("a double click on delete keeps the undo", async ({ visitor }) => {
   await api.createTask("Buy milk");
   const page = await visitor.open();
