@@ -1,9 +1,10 @@
 // The rules that the code keeps, beside TypeScript's strict ones.
 import js from "@eslint/js";
+import { defineConfig } from "eslint/config";
 import reactHooks from "eslint-plugin-react-hooks";
 import tseslint from "typescript-eslint";
 
-export default tseslint.config(
+export default defineConfig(
   { ignores: ["dist", "src/api/schema.d.ts"] },
   js.configs.recommended,
   { files: ["screenshots/*.mjs"], languageOptions: { globals: { process: false, URL: false, fetch: false } } },

@@ -103,7 +103,7 @@ class Story:
         yield from self._work(share, task_id, owner)
 
     def _found(self, share: float, tasks: list[list[str]]) -> Iterator[float]:
-        """agent-7 makes tasks of what the inbox tells. Ann and ben work on them, but for the doubles."""
+        """agent-7 makes tasks of what the inbox tells. Ann and ben work on them, but for the duplicates."""
         yield share
         asked = [{"title": title.removeprefix("+ "), "description": description} for title, description in tasks]
         there = {task["title"] for task in self._tasks()}
@@ -147,7 +147,7 @@ class Story:
         repository.set_task_completed(task_id=task_id, is_completed=True, origin=self._by_either(owner))
 
     def _triage(self, share: float, *, is_hasty: bool) -> Iterator[float]:
-        """agent-7 says of each old task how old it is, and deletes doubles. Once it does more, which ann takes back."""
+        """agent-7 notes the age of old tasks and deletes duplicates. Once it goes too far, and ann undoes it."""
         yield share
         origin, tasks = self._by_agent("triage"), self._tasks()
         old = [task for task in reversed(tasks) if not task["is_completed"]][:9]
@@ -158,8 +158,8 @@ class Story:
             changes.append({"id": task["id"], "description": f"{text}\nOpen for {days} days.".strip()})
         self._repository.update_tasks(changes=changes, origin=origin)
         titles = [task["title"] for task in tasks]
-        if doubles := [UUID(task["id"]) for place, task in enumerate(tasks) if task["title"] in titles[place + 1 :]]:
-            self._repository.delete_tasks(task_ids=doubles, origin=origin)
+        if duplicates := [UUID(task["id"]) for place, task in enumerate(tasks) if task["title"] in titles[place + 1 :]]:
+            self._repository.delete_tasks(task_ids=duplicates, origin=origin)
         if is_hasty:
             shouted = [{"id": task["id"], "title": f"URGENT: {task['title']}"} for task in old]
             self._repository.update_tasks(changes=shouted, origin=origin)

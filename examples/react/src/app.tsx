@@ -18,7 +18,7 @@ const PAGES = [
 export function App() {
   const { token, asked } = useSession();
   const { waiting } = useSaving();
-  const path = useLocation().pathname;
+  const path = useLocation().pathname.replace(/(?<=.)\/$/, "");
 
   useEffect(() => {
     document.title = `${PAGES.find(({ to }) => to === path)?.name ?? "Not found"} – Taskapi`;

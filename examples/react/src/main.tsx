@@ -1,4 +1,7 @@
 // The start: the pages, and what keeps them up to date.
+// The styles that all pages share come first: those of a page may change them.
+import "./styles/tokens.css";
+import "./styles/base.css";
 import { lazy, StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { QueryClientProvider } from "@tanstack/react-query";
@@ -8,8 +11,6 @@ import { queryClient } from "./live/memory";
 import { TasksPage } from "./tasks/tasks-page";
 import { Failed } from "./ui/failed";
 import { NotFound } from "./ui/not-found";
-import "./styles/tokens.css";
-import "./styles/base.css";
 
 // Each of these is loaded when it is opened.
 const HistoryPage = lazy(() => import("./history/history-page"));

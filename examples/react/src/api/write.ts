@@ -20,7 +20,7 @@ interface Attempt {
 export async function write<Answer>(
   send: (attempt: Attempt) => Parameters<typeof ask<Answer>>[0],
 ): Promise<Answered<Answer>> {
-  const headers = { "Idempotency-Key": uuid() };
+  const headers = { "Idempotency-Key": newKey() };
   const who = identityOf(session.token());
   const done = saving.begin();
   try {
@@ -46,6 +46,6 @@ export async function write<Answer>(
 }
 
 // crypto.randomUUID() is missing on a page that came over plain http from another machine.
-function uuid(): string {
+function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

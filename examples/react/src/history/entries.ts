@@ -30,7 +30,6 @@ export function useTitle(task_id: string) {
       const { answer } = await ask(api.GET("/api/v1/history", { params: { query: { task_id, limit: 1 } }, signal }));
       return answer.data.items[0]?.task_title ?? null;
     },
-    enabled: task_id !== "",
   });
 }
 

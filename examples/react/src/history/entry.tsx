@@ -3,7 +3,10 @@ import { memo, useId, useState, type ReactNode } from "react";
 import { Link } from "react-router";
 import type { ActionType, HistoryEntry } from "../api/client";
 import { CheckIcon, ClockIcon, PencilIcon, PlusIcon, RightIcon, TrashIcon, UndoIcon } from "../ui/icons";
+import { Time } from "../ui/time";
 import { formatClock, formatExactTime } from "../ui/times";
+import { Trouble } from "../ui/trouble";
+import { Waiting } from "../ui/waiting";
 import { Difference } from "./difference";
 import { useBeforeAndAfter } from "./entries";
 import { addressOf, type Filters } from "./filters";
@@ -87,9 +90,7 @@ function Summary({ entry }: { entry: HistoryEntry }) {
       </span>
       {details !== undefined && <span className="entry-details long">{details}</span>}
       <span className="entry-facts">
-        <time dateTime={entry.timestamp} title={formatExactTime(entry.timestamp)}>
-          {formatClock(entry.timestamp)}
-        </time>
+        <Time time={entry.timestamp} format={formatClock} />
         {isUndo(entry) && <span className="badge">Undo</span>}
         {entry.change_set !== null && <span className="badge long">Run {entry.change_set}</span>}
       </span>
@@ -100,15 +101,9 @@ function Summary({ entry }: { entry: HistoryEntry }) {
 function Changed({ entry }: { entry: HistoryEntry }) {
   const found = useBeforeAndAfter(entry.task_id, entry.version);
   if (found.isPending) {
-    return <p className="hint">{found.failureCount > 0 ? "The service does not answer. Trying again…" : "Loading…"}</p>;
+    return <Waiting reason={found.failureReason}>Loading…</Waiting>;
   }
-  if (found.isError) {
-    return (
-      <p role="alert" className="field-error">
-        What has changed cannot be shown. {found.error.message}
-      </p>
-    );
-  }
+  if (found.isError) return <Trouble error={found.error} onRetry={() => void found.refetch()} />;
   return <Difference {...found.data} />;
 }
 

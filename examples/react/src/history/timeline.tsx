@@ -4,7 +4,6 @@ import type { HistoryEntry } from "../api/client";
 import { formatDay, isoDate, midnight } from "../ui/times";
 import type { Entries } from "./entries";
 import { Entry, type Undoing } from "./entry";
-import { groups } from "./groups";
 
 interface Props {
   entries: HistoryEntry[];
@@ -12,7 +11,7 @@ interface Props {
 }
 
 export function Timeline({ entries, onUndo }: Props) {
-  const days = groups(entries, ({ timestamp }) => isoDate(new Date(timestamp)));
+  const days = Map.groupBy(entries, ({ timestamp }) => isoDate(new Date(timestamp)));
   return [...days].map(([day, all]) => (
     <section key={day} className="history-day">
       <h2>

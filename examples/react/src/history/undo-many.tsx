@@ -5,7 +5,6 @@ import { isoDate, midnight } from "../ui/times";
 import { Conflicts } from "./conflicts";
 import { Edited } from "./difference";
 import { queryOf, type Filters } from "./filters";
-import { groups } from "./groups";
 import type { Chosen, Preview } from "./undo";
 import { UndoDialog } from "./undo-dialog";
 import { effectsOf, plural } from "./words";
@@ -97,7 +96,7 @@ function Plan({ preview, nothing }: { preview: Preview; nothing: string }) {
   }
   const titleOf = (task_id: string) =>
     changes.find((change) => change.task_id === task_id)?.task?.title ?? preview.titles.get(task_id) ?? "A task";
-  const conflictsOf = groups(conflicts, ({ task_id }) => task_id);
+  const conflictsOf = Map.groupBy(conflicts, ({ task_id }) => task_id);
   return (
     <>
       <p>

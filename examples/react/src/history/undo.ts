@@ -20,6 +20,7 @@ export interface Preview {
 export async function previewUndo(chosen: Chosen, signal: AbortSignal): Promise<Preview> {
   if ("task_id" in chosen) return { chosen, count: 1, undone: await dryRun(chosen, signal), titles: new Map() };
 
+  const titles = new Map<string, string>();
   const query =
     "actor" in chosen
       ? { actor: chosen.actor, from: chosen.since, ...(chosen.until !== undefined && { before: chosen.until }) }
@@ -32,7 +33,6 @@ export async function previewUndo(chosen: Chosen, signal: AbortSignal): Promise<
     }
     return { newest: answer.data.items[0], count: answer.data.pagination.total_count, next: nextCursor(response) };
   };
-  const titles = new Map<string, string>();
   const { newest, count, next } = await read(null);
   if (!newest) return { chosen, count: 0, undone: { changes: [], conflicts: [] }, titles };
   // What they do after the preview is not undone unseen. "Now" is told by the service's clock, not by ours.

@@ -1,14 +1,10 @@
 // Keeps what the page has read like the database: puts each change into the lists that are in memory.
 import type { InfiniteData, QueryClient, QueryKey } from "@tanstack/react-query";
-import type { Task } from "../api/client";
+import type { Change, Task } from "../api/client";
 import { matches, type Filters } from "../tasks/filters";
 
-/** A task after a change, or null where the change deleted it. */
-export interface Known {
-  task_id: string;
-  version: number;
-  task: Task | null;
-}
+/** What a change made of a task: null where it was deleted. */
+export type Known = Pick<Change, "task_id" | "version" | "task">;
 
 /** A page of a list, as `GET /tasks` answered it. */
 export interface TaskPage {
@@ -31,16 +27,16 @@ export class Changes {
 
   constructor(client: QueryClient) {
     this.#client = client;
-    const begun = new Map<string, number>();
+    const begun = new WeakMap<object, number>();
     client.getQueryCache().subscribe((event) => {
       if (event.type !== "updated") return;
-      const key: QueryKey = (event.query as { queryKey: QueryKey }).queryKey;
+      const query: object & { queryKey: QueryKey } = event.query;
+      const key = query.queryKey;
       if (key[0] !== "tasks" || key[1] !== "list") return;
-      const hash = JSON.stringify(key);
-      if (event.action.type === "fetch") begun.set(hash, performance.now());
+      if (event.action.type === "fetch") begun.set(query, performance.now());
       // The answer may be older than changes that came while it was under way.
       if (event.action.type === "success" && event.action.manual !== true) {
-        const since = begun.get(hash) ?? 0;
+        const since = begun.get(query) ?? 0;
         const missed = this.#log.filter(({ at }) => at >= since).map(({ known }) => known);
         if (missed.length > 0) queueMicrotask(() => this.#put(key, missed));
       }

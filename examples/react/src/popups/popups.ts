@@ -6,7 +6,7 @@ const TEXTS: Record<Popup, string> = {
   TASK_CREATED: "Task created",
   TASK_UPDATED: "Task updated",
   TASK_COMPLETED: "Task completed",
-  TASK_INCOMPLETE: "Task open again",
+  TASK_INCOMPLETE: "Task reopened",
   TASK_DELETED: "Task deleted",
   TASK_RESTORED: "Restored",
 };

@@ -15,7 +15,7 @@ interface Bars {
   completed: number;
 }
 
-/** As wide as a digit is. */
+/** The width of a digit, in pixels. */
 const DIGIT = 8;
 const TEXT = { fill: "var(--text-2)", fontSize: 12 };
 
@@ -84,7 +84,7 @@ function Figure({ x, y, width, value, widest }: LabelProps & { widest: number })
   );
 }
 
-// Of Recharts' own click, nothing comes where the finger did not move before.
+// Recharts reports no click by touch unless the pointer has moved before.
 function Columns({ keys, onPick }: { keys: string[]; onPick: (key: string) => void }) {
   const area = usePlotArea();
   if (area === undefined) return null;
@@ -116,7 +116,7 @@ function Hatching({ id }: { id: string }) {
 function Legend() {
   return (
     <figcaption className="legend">
-      <span className="of-created">Created</span>
+      <span>Created</span>
       <span className="of-completed">Completed</span>
     </figcaption>
   );

@@ -1,14 +1,14 @@
 // The statistics of any week, and of the twelve that end with it, in the person's time zone.
 import { Link, useSearchParams } from "react-router";
-import { isoDate, TIME_ZONE } from "../ui/times";
+import { dateOr, isoDate, TIME_ZONE } from "../ui/times";
 import { Trouble } from "../ui/trouble";
+import { Waiting } from "../ui/waiting";
 import { Chart } from "./chart";
 import { useDays, useTotals } from "./figures";
 import { ChartTable } from "./chart-table";
 import { Cards } from "./cards";
 import { WeekPicker } from "./week-picker";
 import {
-  dateOf,
   firstDayOfWeek,
   formatDate,
   formatWeek,
@@ -25,7 +25,7 @@ const FIRST_DAY = firstDayOfWeek(Intl.DateTimeFormat().resolvedOptions().locale)
 export default function StatisticsPage() {
   const [params, setParams] = useSearchParams();
   const today = isoDate(new Date());
-  const date = dateOf(params.get("date")) ?? today;
+  const date = dateOr(params.get("date")) || today;
   const totals = useTotals();
 
   return (
@@ -40,7 +40,7 @@ export default function StatisticsPage() {
         />
       </div>
       {totals.data === undefined ? (
-        <Waiting error={totals.error} reason={totals.failureReason} onRetry={() => void totals.refetch()} />
+        <NotYet error={totals.error} reason={totals.failureReason} onRetry={() => void totals.refetch()} />
       ) : totals.data.total_tasks === 0 ? (
         <NoTasks />
       ) : (
@@ -70,7 +70,7 @@ function WeekStatistics({ week, thisWeek, open, completed, onPick }: Props) {
   const weeks = query.data && weeksOf(query.data);
   const chosen = weeks?.at(-1);
   if (query.data === undefined || weeks === undefined || chosen === undefined) {
-    return <Waiting error={query.error} reason={query.failureReason} onRetry={() => void query.refetch()} />;
+    return <NotYet error={query.error} reason={query.failureReason} onRetry={() => void query.refetch()} />;
   }
   const isShown = !query.isPlaceholderData;
   const days = query.data.slice(-7);
@@ -137,14 +137,14 @@ function NoTasks() {
   );
 }
 
-interface WaitingProps {
+interface NotYetProps {
   error: Error | null;
   /** Why there is no answer yet. */
   reason: Error | null;
   onRetry: () => void;
 }
 
-function Waiting({ error, reason, onRetry }: WaitingProps) {
-  if (error === null) return <p className="hint">{reason ? `${reason.message} Trying again…` : "Counting…"}</p>;
+function NotYet({ error, reason, onRetry }: NotYetProps) {
+  if (error === null) return <Waiting reason={reason}>Counting…</Waiting>;
   return <Trouble error={error} advice="Choose another week." onRetry={onRetry} />;
 }

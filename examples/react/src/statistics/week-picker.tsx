@@ -1,6 +1,6 @@
 // Which week it is: the one before, the next one, this one, or that of a date.
-import { useState } from "react";
 import { LeftIcon, RightIcon } from "../ui/icons";
+import { useTyped } from "../ui/typed";
 import { addDays, weekOf } from "./weeks";
 
 interface Props {
@@ -34,12 +34,7 @@ export function WeekPicker({ date, today, firstDay, onPick }: Props) {
 }
 
 function DateField({ date, today, onPick }: Omit<Props, "firstDay">) {
-  const [typed, setTyped] = useState(date);
-  const [seen, setSeen] = useState(date);
-  if (seen !== date) {
-    setSeen(date);
-    setTyped(date);
-  }
+  const [typed, setTyped] = useTyped(date);
   return (
     <input
       type="date"

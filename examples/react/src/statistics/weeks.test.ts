@@ -1,6 +1,6 @@
 // Tests the weeks: where they begin, and that no clock change or year's end loses a day.
 import { afterEach, expect, test, vi } from "vitest";
-import { addDays, dateOf, firstDayOfWeek, weekOf, weeksOf, type Day } from "./weeks";
+import { addDays, firstDayOfWeek, weekOf, weeksOf, type Day } from "./weeks";
 
 const MONDAY = 1;
 const SATURDAY = 6;
@@ -55,13 +55,6 @@ test("where the browser does not know, the week begins on Monday", () => {
   });
   expect(firstDayOfWeek("en-US")).toBe(MONDAY);
   vi.restoreAllMocks();
-});
-
-test("only a date is one", () => {
-  expect(dateOf("2026-11-26")).toBe("2026-11-26");
-  expect([null, "", "today", "2026-02-30", "2026-13-01", "26-11-26", "+12026-11-26"].map(dateOf)).toEqual(
-    Array(7).fill(null),
-  );
 });
 
 test("weeks are the sums of seven days", () => {

@@ -38,13 +38,6 @@ export function weekOf(date: string, firstDay: number): string {
   return addDays(date, -((utc(date).getUTCDay() - firstDay + 7) % 7));
 }
 
-/** What `text` says, where it is a date of four digits' years; else null. */
-export function dateOf(text: string | null): string | null {
-  if (text === null || !/^\d{4}-\d\d-\d\d$/.test(text)) return null;
-  const time = utc(text);
-  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(text) ? text : null;
-}
-
 /** The sums of whole weeks: of each seven days, beginning with the first one. */
 export function weeksOf(days: Day[]): Week[] {
   const weeks: Week[] = [];

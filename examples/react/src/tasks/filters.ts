@@ -1,6 +1,6 @@
 // Which tasks a list shows: in the address, in the request to the API, and in the page.
 import type { Task } from "../api/client";
-import { dateOr } from "../ui/times";
+import { dateOr, midnight } from "../ui/times";
 
 export interface Filters {
   is_completed: boolean;
@@ -48,7 +48,5 @@ export function matches(filters: Filters, task: Task): boolean {
 }
 
 function timesOf({ from, to }: Filters): { from: Date | null; before: Date | null } {
-  const before = to === "" ? null : new Date(`${to}T00:00`);
-  before?.setDate(before.getDate() + 1);
-  return { from: from === "" ? null : new Date(`${from}T00:00`), before };
+  return { from: from === "" ? null : midnight(from), before: to === "" ? null : midnight(to, 1) };
 }

@@ -1,5 +1,5 @@
 // The line for a new task. It is free for the next one at once.
-import { useEffect, useRef, useState } from "react";
+import { useRef, useState } from "react";
 import { ApiError } from "../api/client";
 import { fieldErrors } from "../api/fields";
 import { showError, showPopup } from "../popups/popups";
@@ -17,13 +17,6 @@ export function QuickAdd() {
   const all = useStore(additions);
   const [problem, setProblem] = useState<string | null>(null);
   const input = useRef<HTMLInputElement>(null);
-  const isShown = useRef(false);
-  useEffect(() => {
-    isShown.current = true;
-    return () => {
-      isShown.current = false;
-    };
-  }, []);
 
   async function add(wanted: string): Promise<void> {
     const key = count++;
@@ -34,11 +27,11 @@ export function QuickAdd() {
       showPopup(popup, task.title);
     } catch (error) {
       const sentence = error instanceof ApiError && error.status === 422 ? fieldErrors(error.message)["title"] : null;
-      if (sentence && isShown.current && newTitle.get() === "") {
+      if (sentence && input.current && newTitle.get() === "") {
         additions.set(without(key));
         newTitle.set(wanted);
         setProblem(`The title ${sentence}.`);
-        input.current?.focus();
+        input.current.focus();
         return;
       }
       // The next one is being typed, or another page is open: it waits beside the line.

@@ -52,14 +52,6 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
   useEffect(() => {
     if (base) keepDraft(task.id, Object.keys(differences(base.texts, texts)).length > 0 ? { base, texts } : null);
   }, [task.id, base, texts]);
-  const isOpen = useRef(false);
-  useEffect(() => {
-    isOpen.current = true;
-    return () => {
-      isOpen.current = false;
-    };
-  }, []);
-
   useEffect(() => {
     if (isReady) title.current?.select();
   }, [isReady]);
@@ -87,7 +79,7 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
       showPopup(written.popup, written.task.title);
     } catch (error) {
       // Another page is open. What was typed is still here when the editor is opened again.
-      if (!isOpen.current) showError(error, `“${to.title}” is not saved`);
+      if (title.current === null) showError(error, `“${to.title}” is not saved`);
       else if (error instanceof ApiError && error.status === 412) {
         try {
           const now = await readTask(task.id);
@@ -142,7 +134,7 @@ export function TaskEditor({ task, onClose }: { task: Task; onClose: () => void 
   return (
     <>
       <form
-        className="task-editor"
+        className="card task-editor"
         aria-label={`Edit ${task.title}`}
         onSubmit={(event) => {
           event.preventDefault();

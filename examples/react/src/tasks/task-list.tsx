@@ -34,6 +34,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
   const list = useRef<HTMLUListElement>(null);
   const [top, setTop] = useState(0);
   const tasks = useMemo(() => data?.pages.flatMap((page) => page.tasks) ?? [], [data]);
+  const isEmpty = tasks.length === 0;
   const editedAt = tasks.findIndex(({ id }) => id === edited);
 
   const isGone = edited !== null && data !== undefined && !isPlaceholderData && editedAt < 0;
@@ -55,7 +56,7 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
 
   useLayoutEffect(() => {
     setTop((list.current?.getBoundingClientRect().top ?? 0) + window.scrollY);
-  }, [isPending]);
+  }, [isEmpty]);
 
   // An editor closes only itself: its save may end after another one is opened.
   const edit = useCallback((id: string | null, from?: string) => {
@@ -103,10 +104,10 @@ export function TaskList({ filters, total }: { filters: Filters; total: number |
       </p>
     );
   }
-  if (error !== null && tasks.length === 0) {
+  if (error !== null && isEmpty) {
     return <Trouble error={error} advice="Change or clear the search." onRetry={() => void refetch()} />;
   }
-  if (tasks.length === 0) return <Empty filters={filters} />;
+  if (isEmpty) return <Empty filters={filters} />;
   return (
     <>
       <ul

@@ -1,7 +1,8 @@
 // The tasks: a line for a new one, open and completed apart, search and dates in the address.
-import { useEffect, useState } from "react";
+import { useEffect } from "react";
 import { Link, useSearchParams } from "react-router";
 import { SearchIcon } from "../ui/icons";
+import { useTyped } from "../ui/typed";
 import { filtersOf } from "./filters";
 import { useTaskCount } from "./queries";
 import { QuickAdd } from "./quick-add";
@@ -55,13 +56,7 @@ export function TasksPage() {
 
 /** Searches once the typing pauses. */
 function SearchField({ value, onChange }: { value: string; onChange: (text: string) => void }) {
-  const [typed, setTyped] = useState(value);
-  const [seen, setSeen] = useState(value);
-  if (value !== seen) {
-    // The address has changed, by a link or by the back button.
-    setSeen(value);
-    setTyped(value);
-  }
+  const [typed, setTyped] = useTyped(value);
   useEffect(() => {
     if (typed === value) return;
     const timer = setTimeout(() => onChange(typed), 200);
@@ -83,12 +78,7 @@ function SearchField({ value, onChange }: { value: string; onChange: (text: stri
 }
 
 function DateField({ name, value, onChange }: { name: string; value: string; onChange: (date: string) => void }) {
-  const [typed, setTyped] = useState(value);
-  const [seen, setSeen] = useState(value);
-  if (value !== seen) {
-    setSeen(value);
-    setTyped(value);
-  }
+  const [typed, setTyped] = useTyped(value);
   return (
     <label className="field">
       {name}
@@ -100,7 +90,7 @@ function DateField({ name, value, onChange }: { name: string; value: string; onC
         value={typed}
         onChange={({ target }) => {
           setTyped(target.value);
-          if (target.validity.valid && !target.validity.badInput) onChange(target.value);
+          if (target.validity.valid) onChange(target.value);
         }}
       />
     </label>

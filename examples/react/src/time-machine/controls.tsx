@@ -63,7 +63,7 @@ export function Controls({ at, entry, life, isPlaying, speed, onGo, onPlay, onSp
 
 function Heading({ time, isNow }: { time: Date; isNow: boolean }) {
   return (
-    <div className="machine-time">
+    <div>
       <p className="hint">{isNow ? "The list as it is now" : "The list as it was on"}</p>
       <p className="machine-day">
         {formatDay(time)} <span className="machine-clock">{formatClock(time)}</span>

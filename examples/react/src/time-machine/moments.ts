@@ -1,5 +1,6 @@
 // Moments in the life of the list: where they are on the slider and in the address, and what was new then.
-import type { ActionType, HistoryEntry, Task } from "../api/client";
+import type { HistoryEntry, Task } from "../api/client";
+import { ACTION_NAMES } from "../history/words";
 
 /** Milliseconds since 1970; null is now, whatever the clock of this device says. */
 export type Moment = number | null;
@@ -48,14 +49,5 @@ export function newsOf(task: Task, since: number): News | null {
   return isSince(task.updated_at) ? "Changed" : null;
 }
 
-const DONE: Record<ActionType, string> = {
-  CREATED: "Created",
-  UPDATED: "Changed",
-  COMPLETED: "Completed",
-  INCOMPLETED: "Opened again",
-  DELETED: "Deleted",
-  RESTORED: "Restored",
-};
-
 /** `Deleted: Buy milk`. */
-export const textOfChange = (entry: HistoryEntry) => `${DONE[entry.action_type]}: ${entry.task_title}`;
+export const textOfChange = (entry: HistoryEntry) => `${ACTION_NAMES[entry.action_type]}: ${entry.task_title}`;

@@ -1,7 +1,8 @@
 // The tasks of a moment, to be read only: the open ones, then the completed ones.
 import { Link } from "react-router";
 import type { Task } from "../api/client";
-import { formatExactTime, formatTime } from "../ui/times";
+import { Time } from "../ui/time";
+import { formatTime } from "../ui/times";
 import { newsOf } from "./moments";
 
 interface Props {
@@ -28,7 +29,7 @@ export function TasksThen({ tasks, figures, since, hasMore, isReading, onMore }:
             Show more
           </button>
           <p className="hint" role="status">
-            {isReading ? "Reading more…" : `The first ${tasks.length} tasks are shown.`}
+            {isReading ? "Loading more…" : `The first ${tasks.length} tasks are shown.`}
           </p>
         </div>
       )}
@@ -88,11 +89,7 @@ function Row({ task, since }: { task: Task; since: number | null }) {
 
 // Not how long ago it is: here, now is another time.
 function Exact({ time }: { time: string }) {
-  return (
-    <time dateTime={time} title={formatExactTime(time)}>
-      {formatTime(time)}
-    </time>
-  );
+  return <Time time={time} format={formatTime} />;
 }
 
 function Mark({ isCompleted }: { isCompleted: boolean }) {

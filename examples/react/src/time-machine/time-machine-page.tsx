@@ -5,6 +5,7 @@ import { Link, useNavigate, useSearchParams } from "react-router";
 import type { HistoryEntry } from "../api/client";
 import { formatTime } from "../ui/times";
 import { Trouble } from "../ui/trouble";
+import { Waiting } from "../ui/waiting";
 import { Controls } from "./controls";
 import { Figures } from "./figures";
 import { useFilm } from "./film";
@@ -26,7 +27,7 @@ export default function TimeMachinePage() {
         <h1>Time machine</h1>
         <p className="hint">The list as it was at any moment. Here nothing can be changed.</p>
       </div>
-      {first.data === undefined && !first.error && <Waiting reason={first.failureReason} />}
+      {first.data === undefined && !first.error && <Waiting reason={first.failureReason}>Looking back…</Waiting>}
       {first.data === undefined && first.error && <Trouble error={first.error} onRetry={() => void first.refetch()} />}
       {first.data === null && <NothingYet />}
       {typeof first.data === "number" && <Machine first={first.data} />}
@@ -126,7 +127,7 @@ function Machine({ first }: { first: number }) {
           }}
         />
       ) : (
-        !error && <Waiting reason={tasks.failureReason} />
+        !error && <Waiting reason={tasks.failureReason}>Looking back…</Waiting>
       )}
     </>
   );
@@ -188,9 +189,4 @@ function NothingYet() {
       </p>
     </section>
   );
-}
-
-/** `reason` is why there is no answer yet. */
-function Waiting({ reason }: { reason: Error | null }) {
-  return <p className="hint">{reason ? `${reason.message} Trying again…` : "Looking back…"}</p>;
 }

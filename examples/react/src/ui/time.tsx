@@ -1,10 +1,10 @@
-// A time in the page: how long ago, with the exact time at hand.
+// A time in the page: how long ago, or in another format; with the exact time at hand.
 import { formatAge, formatExactTime } from "./times";
 
-export function Time({ time, className }: { time: string; className?: string }) {
+export function Time({ time, format = formatAge }: { time: string; format?: (time: string) => string }) {
   return (
-    <time dateTime={time} title={formatExactTime(time)} className={className}>
-      {formatAge(time)}
+    <time dateTime={time} title={formatExactTime(time)}>
+      {format(time)}
     </time>
   );
 }

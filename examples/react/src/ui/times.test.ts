@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 // The module makes its formats when it is loaded.
 vi.stubEnv("TZ", "Europe/Berlin");
-const { formatAge, isoDate, midnight } = await import("./times");
+const { dateOr, formatAge, isoDate, midnight } = await import("./times");
 
 beforeAll(() => vi.stubEnv("TZ", "Europe/Berlin"));
 afterAll(() => vi.unstubAllEnvs());
@@ -35,6 +35,12 @@ describe("formatAge", () => {
 test("a date is the local one", () => {
   expect(isoDate(new Date("2026-11-25T23:30:00Z"))).toBe("2026-11-26");
   expect(isoDate(new Date("2026-01-05T12:00:00Z"))).toBe("2026-01-05");
+});
+
+test("only a date is one, of a year that a person means", () => {
+  expect(["2026-11-26", "2028-02-29"].map(dateOr)).toEqual(["2026-11-26", "2028-02-29"]);
+  const others = [null, "", "today", "2026-02-30", "2026-13-01", "26-11-26", "0001-01-01", "+12026-11-26"];
+  expect(others.map(dateOr)).toEqual(others.map(() => ""));
 });
 
 test.each([

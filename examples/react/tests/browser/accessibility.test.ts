@@ -1,4 +1,4 @@
-// Every page, with and without something in it, wide and narrow: no barriers, in both colour schemes, and no sideways scrolling.
+// Every page, with and without something in it, wide and narrow: no axe-core violations, in both colour schemes, and no sideways scrolling.
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { startApi, type Api } from "./support/api";
 import { expectAccessible } from "./support/axe";

@@ -57,7 +57,7 @@ describe("every action has its popup", () => {
     await page.getByRole("link", { name: "Completed 1" }).click();
     await page.waitForURL(/list=completed/);
     await page.getByRole("checkbox", { name: "Completed: Buy milk" }).click();
-    await popup(page, "Task open again").waitFor();
+    await popup(page, "Task reopened").waitFor();
     await page.getByRole("heading", { name: "Nothing is completed yet" }).waitFor();
     expect((await api.tasks())[0]?.is_completed).toBe(false);
   });

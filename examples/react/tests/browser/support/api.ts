@@ -168,7 +168,7 @@ export class Api {
     return created;
   }
 
-  /** Creates so many tasks, at which a list is measured. */
+  /** Creates this many tasks, for tests of a long list. */
   async fill(count: number): Promise<void> {
     const numbers = Array.from({ length: count }, (_, index) => index);
     await this.createTasks(numbers.map((number) => ({ title: `Task ${number}`, description: "Some words about it" })));

@@ -1,4 +1,4 @@
-// Looks for barriers in a page with axe-core, in both colour schemes.
+// Looks for what axe-core finds in a page, in both colour schemes.
 //
 //   await expectAccessible(page);                            // as it is now: open dialogs and menus before
 //   await expectAccessible(page, { within: "dialog" });      // only of a part, by a CSS selector
@@ -28,7 +28,7 @@ export async function expectAccessible(page: Page, { within }: { within?: string
     }
   }
   await page.emulateMedia({ colorScheme: null, reducedMotion: null });
-  if (found.length > 0) throw new Error(`${found.length} barriers in ${page.url()}:\n\n${found.join("\n\n")}`);
+  if (found.length > 0) throw new Error(`${found.length} violations in ${page.url()}:\n\n${found.join("\n\n")}`);
 }
 
 /** In the page: colours that are on their way are not looked at. What goes on for longer is no transition. */
