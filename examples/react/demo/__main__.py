@@ -16,6 +16,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 from examples.react.demo.past import NotEmpty
 from examples.react.demo.sample import fill
 from taskapi.embedded import EmbeddedError, EmbeddedPostgres
@@ -42,10 +44,10 @@ class Failed(Exception):
 
 def main() -> None:
     """Check, build, fill and serve. Raises Failed, and errors of taskapi with a sentence of their own."""
+    end_in_order()
     settings = _settings()
     npm = _find_npm()
     _check_ports(settings.port)
-    end_in_order()
     _build(npm, settings.port)
     print(
         f"Starting a PostgreSQL in {settings.data_dir}/, made anew each time: your own data stays as it is", flush=True
@@ -59,7 +61,10 @@ def main() -> None:
             ending.callback(database.stop)
         prepare_schema(replace(settings, database_url=url))
         print("Writing six weeks of sample tasks", flush=True)
-        fill(url)
+        try:
+            fill(url)
+        except psycopg2.Error as error:
+            raise Failed(f"The sample tasks cannot be written; run this again: {error}") from None
         _serve(npm, settings.port, url)
 
 

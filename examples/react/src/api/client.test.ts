@@ -48,6 +48,22 @@ test.each([500, 502, 503, 504])("a proxy's page with %d is no answer", async (st
   }
 });
 
+test.each([
+  ["1e9", 3600],
+  ["Infinity", 3600],
+  ["-5", -5],
+])("a Retry-After of %s is a wait of %d s: no timer takes more than 24 days", async (text, seconds) => {
+  const error = await failure(answered(503, { error: "", "Retry-After": text }));
+  expect(error).toMatchObject({ retryAfter: seconds });
+});
+
+test.each([undefined, null, {}, [], { data: null }, "<html>Welcome</html>"])(
+  "a success that is not the API's is no answer: %j",
+  async (data) => {
+    expect(await failure(answered(200, { data }))).toBeInstanceOf(NoAnswer);
+  },
+);
+
 test("a proxy's Retry-After may be a date: it is not understood, and does no harm", async () => {
   const error = await failure(answered(503, { error: "", "Retry-After": "Thu, 26 Nov 2026 10:30:00 GMT" }));
   expect(error).toMatchObject({ retryAfter: 0 });

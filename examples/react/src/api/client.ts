@@ -59,8 +59,22 @@ export interface Answered<Answer> {
   response: Response;
 }
 
+/** Milliseconds. An answer that takes longer is taken for lost. */
+const PATIENCE = 20_000;
+
+/** Seconds. A server that asks for more is tried again after these. */
+const LONGEST_WAIT = 3600;
+
 // Of the two ways in which the changes come, the JSON one. Streams are read in live/events.ts.
-export const api = createClient<paths, "application/json">({ baseUrl: API_URL });
+export const api = createClient<paths, "application/json">({
+  baseUrl: API_URL,
+  fetch: (request) =>
+    fetch(request, {
+      signal: AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE)]),
+      // A browser would follow with a GET: its answer is not that of a write.
+      redirect: "error",
+    }),
+});
 
 api.use({
   onRequest({ request }) {
@@ -82,11 +96,13 @@ export async function ask<Answer>(request: Promise<Result<Answer>>): Promise<Ans
     throw new NoAnswer();
   }
   const { data, error, response } = result;
+  // Whoever else answers 2xx, such as a proxy with a page of its own, has not done what was asked.
+  if (response.ok && !isSuccess(data)) throw new NoAnswer();
   if (response.ok && data !== undefined) return { answer: data, response };
   const sentence = sentenceOf(error);
   // A proxy's error page is no answer of the API, and 503 is one that asks to come again.
   if (response.status === 503 || (sentence === null && response.status >= 500)) {
-    throw new NoAnswer(Number(response.headers.get("Retry-After")) || 0);
+    throw new NoAnswer(Math.min(Number(response.headers.get("Retry-After")) || 0, LONGEST_WAIT));
   }
   throw new ApiError(
     response.status,
@@ -94,6 +110,8 @@ export async function ask<Answer>(request: Promise<Result<Answer>>): Promise<Ans
     response.headers.get("X-Request-Id"),
   );
 }
+
+const isSuccess = (data: unknown) => (data as { success?: unknown } | null | undefined)?.success === true;
 
 function sentenceOf(error: unknown): string | null {
   const sentence = (error as { error?: unknown } | null | undefined)?.error;

@@ -62,8 +62,8 @@ afterEach(async () => {
 function createTask() {
   const { port } = server.address() as AddressInfo;
   const client = createClient<paths, "application/json">({ baseUrl: `http://127.0.0.1:${port}` });
-  return write(({ headers, signal }) =>
-    client.POST("/api/v1/tasks", { body: { title: TASK.title }, params: { header: headers }, signal }),
+  return write(({ headers }) =>
+    client.POST("/api/v1/tasks", { body: { title: TASK.title }, params: { header: headers } }),
   );
 }
 

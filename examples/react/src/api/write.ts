@@ -3,17 +3,15 @@ import { ApiError, ask, NoAnswer, SignedOut, type Answered } from "./client";
 import { identityOf, session } from "../session/session";
 import { saving } from "./saving";
 
+/** Seconds, where the service asks for none. */
 const LONGEST_WAIT = 8;
-/** Seconds. An answer that takes longer is taken for lost: the key makes asking again safe. */
-const PATIENCE = 20;
 
 interface Attempt {
   headers: { "Idempotency-Key": string };
-  signal: AbortSignal;
 }
 
 /**
- * Sends a write, again and again until the API answers. `send` makes one attempt and passes both on to `api`.
+ * Sends a write, again and again until the API answers. `send` makes one attempt and passes the headers on to `api`.
  * Where the token has expired, it waits until the same person has signed in again.
  * Throws ApiError where the API refuses, and SignedOut where the person signs out before there is an answer.
  */
@@ -26,7 +24,7 @@ export async function write<Answer>(
   try {
     for (let failures = 0; ; failures++) {
       try {
-        const answered = await ask(send({ headers, signal: AbortSignal.timeout(PATIENCE * 1000) }));
+        const answered = await ask(send({ headers }));
         done("saved");
         return answered;
       } catch (error) {

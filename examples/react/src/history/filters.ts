@@ -13,11 +13,14 @@ export interface Filters {
   to: string;
 }
 
+const LONGEST = 256;
+
 export const NO_FILTERS: Filters = { task_id: "", action_type: "", actor: "", change_set: "", from: "", to: "" };
 
 /** From the address: `?actor=agent-7&from=2026-11-01&to=2026-11-30`. What is no date counts as none. */
 export function filtersOf(search: URLSearchParams): Filters {
-  const text = (name: keyof Filters) => search.get(name) ?? "";
+  // Longer ones are never right, and make an address that a server may refuse without a sentence.
+  const text = (name: keyof Filters) => (search.get(name) ?? "").slice(0, LONGEST);
   return {
     task_id: text("task_id"),
     action_type: text("action_type"),

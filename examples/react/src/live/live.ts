@@ -9,6 +9,8 @@ import { eventsOf } from "./events";
 const SILENCE = 35_000;
 /** Milliseconds in which a stream must begin: a connection from before a sleep may be dead, and not say so. */
 const PATIENCE = 8_000;
+/** Milliseconds between two attempts. */
+const SHORTEST_PAUSE = 250;
 const LONGEST_PAUSE = 8_000;
 
 export type LiveState = "connecting" | "live" | "lost";
@@ -118,6 +120,7 @@ async function follow(listener: Listener, stopped: AbortSignal): Promise<void> {
       },
       signal: stream.signal,
       cache: "no-store",
+      redirect: "error",
     }).finally(() => clearTimeout(patience));
     if (response.status === 401) session.refused(token === null ? null : `Bearer ${token}`);
     if (response.status === 410) {
@@ -126,7 +129,8 @@ async function follow(listener: Listener, stopped: AbortSignal): Promise<void> {
       tell({ kind: "reset", cursor });
       return;
     }
-    if (!response.ok || response.body === null) throw new Error(`the stream answered ${response.status}`);
+    const isStream = response.headers.get("Content-Type")?.startsWith("text/event-stream");
+    if (!response.ok || !isStream || response.body === null) throw new Error(`no stream: ${response.status}`);
     tell({ kind: "changes", changes: [], cursor });
     let batch: Change[] = [];
     for await (const event of eventsOf(response.body)) {
@@ -146,17 +150,17 @@ async function follow(listener: Listener, stopped: AbortSignal): Promise<void> {
 
   /** Does `what` until it is over, with pauses that grow while it fails. */
   async function insist(what: () => Promise<unknown>, isOver: () => boolean): Promise<void> {
-    let pause = 250;
+    let pause = SHORTEST_PAUSE;
     while (!isStopped()) {
       stream = new AbortController();
-      heard = Date.now();
+      const begun = (heard = Date.now());
       try {
         await what();
-        pause = 250;
       } catch {
         tell({ kind: "lost" });
-        pause = Math.min(pause * 2, LONGEST_PAUSE);
       }
+      // What ends soon, again and again, is not asked for all the time, even if it did not fail.
+      pause = Date.now() - begun > LONGEST_PAUSE ? SHORTEST_PAUSE : Math.min(pause * 2, LONGEST_PAUSE);
       stream.abort();
       if (isOver()) return;
       await pausing(pause, stopped);
@@ -189,7 +193,8 @@ async function follow(listener: Listener, stopped: AbortSignal): Promise<void> {
   };
   // The next tab takes over when this one is closed. A page that came over plain http has no locks: it follows alone.
   const locks = navigator.locks as LockManager | undefined;
-  await (locks?.request(name, { signal: stopped }, lead) ?? lead()).catch(() => undefined);
+  // So does one whose browser refuses the lock.
+  await (locks?.request(name, { signal: stopped }, lead) ?? lead()).catch(lead);
 }
 
 /** Waits so many milliseconds, less where the network is back, or where it is over. */

@@ -9,7 +9,26 @@ export interface Session {
   asked: boolean;
 }
 
-const store = new Store<Session>({ token: sessionStorage.getItem(STORED_AS), asked: false });
+// A browser that keeps no data for this page throws: then the token lasts until the page is left.
+const stored = {
+  get(): string | null {
+    try {
+      return sessionStorage.getItem(STORED_AS);
+    } catch {
+      return null;
+    }
+  },
+  set(token: string | null): void {
+    try {
+      if (token === null) sessionStorage.removeItem(STORED_AS);
+      else sessionStorage.setItem(STORED_AS, token);
+    } catch {
+      // Nothing is kept.
+    }
+  },
+};
+
+const store = new Store<Session>({ token: stored.get(), asked: false });
 const forgetters = new Set<(isSamePerson: boolean) => void>();
 
 // A new tab has a session storage of its own: it asks the others.
@@ -20,8 +39,7 @@ function change(next: Session): void {
   const { token, asked } = store.get();
   // Also after a 401: what changed until one signed in again, nobody told us.
   const isOther = next.token !== token || (asked && !next.asked);
-  if (next.token === null) sessionStorage.removeItem(STORED_AS);
-  else sessionStorage.setItem(STORED_AS, next.token);
+  stored.set(next.token);
   store.set(next);
   const isSamePerson = identityOf(next.token) === identityOf(token);
   if (isOther) for (const forget of forgetters) forget(isSamePerson);

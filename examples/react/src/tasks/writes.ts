@@ -22,16 +22,14 @@ function learned({ answer, response }: { answer: Answer; response: Response }): 
 
 export async function createTask(title: string): Promise<Written> {
   return learned(
-    await write(({ headers, signal }) =>
-      api.POST("/api/v1/tasks", { body: { title }, params: { header: headers }, signal }),
-    ),
+    await write(({ headers }) => api.POST("/api/v1/tasks", { body: { title }, params: { header: headers } })),
   );
 }
 
 export async function completeTask(task_id: string, is_completed: boolean): Promise<Written> {
   return learned(
-    await write<Answer>(({ headers, signal }) => {
-      const init = { params: { path: { task_id }, header: headers }, signal };
+    await write<Answer>(({ headers }) => {
+      const init = { params: { path: { task_id }, header: headers } };
       return is_completed
         ? api.PATCH("/api/v1/tasks/{task_id}/complete", init)
         : api.PATCH("/api/v1/tasks/{task_id}/incomplete", init);
@@ -46,11 +44,10 @@ export async function updateTask(
   body: { title?: string; description?: string | null },
 ): Promise<Written> {
   return learned(
-    await write(({ headers, signal }) =>
+    await write(({ headers }) =>
       api.PUT("/api/v1/tasks/{task_id}", {
         body,
         params: { path: { task_id }, header: { ...headers, "If-Match": `"${version}"` } },
-        signal,
       }),
     ),
   );
@@ -58,8 +55,8 @@ export async function updateTask(
 
 /** Deletes the task. Returns the version of the deletion: `undoChange` takes it back. */
 export async function deleteTask(task_id: string): Promise<number> {
-  const { response } = await write(({ headers, signal }) =>
-    api.DELETE("/api/v1/tasks/{task_id}", { params: { path: { task_id }, header: headers }, signal }),
+  const { response } = await write(({ headers }) =>
+    api.DELETE("/api/v1/tasks/{task_id}", { params: { path: { task_id }, header: headers } }),
   );
   const version = versionOf(response);
   changes.learn([{ task_id, version, task: null }]);
@@ -68,11 +65,10 @@ export async function deleteTask(task_id: string): Promise<number> {
 
 /** Takes back the change that made this version. */
 export async function undoChange(task_id: string, version: number): Promise<void> {
-  const { answer, response } = await write(({ headers, signal }) =>
+  const { answer, response } = await write(({ headers }) =>
     api.POST("/api/v1/tasks/{task_id}/undo", {
       body: { version },
       params: { path: { task_id }, header: headers },
-      signal,
     }),
   );
   changes.learn([{ task_id, version: versionOf(response), task: answer.data }]);
@@ -81,11 +77,10 @@ export async function undoChange(task_id: string, version: number): Promise<void
 /** Brings a deleted task back as it was at the end. */
 export async function restoreTask(task_id: string): Promise<Written> {
   return learned(
-    await write(({ headers, signal }) =>
+    await write(({ headers }) =>
       api.POST("/api/v1/tasks/{task_id}/restore", {
         body: {},
         params: { path: { task_id }, header: headers },
-        signal,
       }),
     ),
   );

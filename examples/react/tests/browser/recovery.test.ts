@@ -89,6 +89,53 @@ test("a write whose answer is lost is sent again with its key, and happens once"
   expect(await page.getByRole("article").count()).toBe(1);
 });
 
+test("a redirected write, or one that a proxy answers, is not taken for saved", async ({ visitor }) => {
+  const page = await visitor.open();
+  await page.getByRole("heading", { name: "Nothing is open" }).waitFor();
+  const headers = { "Access-Control-Allow-Origin": pageUrl };
+  const strange = [
+    { status: 302, headers: { ...headers, Location: `${apiUrl}/api/v1/tasks` } },
+    { status: 200, headers, body: "" },
+    { status: 200, headers, json: {} },
+  ];
+  let answers = 0;
+  await page.route("**/api/v1/tasks", (route) => {
+    const answer = route.request().method() === "POST" ? strange[answers++] : undefined;
+    return answer ? route.fulfill(answer) : route.continue();
+  });
+  await add(page, "Buy milk");
+  await isSaved(page);
+  expect(await titles()).toEqual(["Buy milk"]);
+  expect(answers).toBe(4);
+});
+
+test("a browser that keeps no data and gives no locks: the page works, and is live", async ({ visitor }) => {
+  await visitor.context.addInitScript(() => {
+    const denied = () => {
+      throw new DOMException("Access is denied for this document.", "SecurityError");
+    };
+    for (const name of ["sessionStorage", "localStorage"]) Object.defineProperty(window, name, { get: denied });
+    const refused = () => Promise.reject(new DOMException("The request was denied.", "SecurityError"));
+    if ("locks" in navigator) navigator.locks.request = refused;
+  });
+  const page = await visitor.open();
+  await page.getByText("Live", { exact: true }).waitFor();
+  await api.createTask("Buy milk");
+  await page.getByRole("article", { name: "Buy milk" }).waitFor();
+});
+
+test("an address that answers something else is no stream", async ({ visitor }) => {
+  const page = await visitor.context.newPage();
+  await page.route("**/api/v1/changes", (route) =>
+    route.fulfill({ headers: { "Access-Control-Allow-Origin": pageUrl }, contentType: "text/html", body: "Welcome" }),
+  );
+  await page.goto(pageUrl);
+  await page.getByText("No connection").waitFor();
+  expect(await page.getByText("Live", { exact: true }).count()).toBe(0);
+  await page.unroute("**/api/v1/changes");
+  await page.getByText("Live", { exact: true }).waitFor();
+});
+
 test("the API is killed in the middle of writes and started again: the page recovers by itself", async ({
   visitor,
 }) => {
