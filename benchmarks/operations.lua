@@ -32,7 +32,17 @@ local operations = {
   history = function() return wrk.format("GET", "/api/v1/history?limit=10&page=" .. 1 + count % 5) end,
   first_page = function() return wrk.format("GET", "/api/v1/history") end,
   stats = function() return wrk.format("GET", "/api/v1/stats/weekly") end,
+  page = function() return wrk.format("GET", "/api/v1/tasks?limit=50") end,
 }
+
+-- What a frontend does: of twenty requests sixteen read and four write.
+local mix = {
+  "get", "get", "get", "get", "get", "get", "get", "get", "get", "get",
+  "page", "page", "page", "first_page", "first_page", "stats",
+  "create", "update", "update", "complete",
+}
+
+operations.mixed = function(id) return operations[mix[math.random(#mix)]](id) end
 
 function init(args)
   operation = operations[args[1]]

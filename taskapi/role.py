@@ -5,6 +5,7 @@ security holds for the role of DATABASE_URL.
 """
 
 import argparse
+import os
 import re
 import secrets
 import sys
@@ -67,9 +68,15 @@ lock."""
 
 # Not the password's digest, which Neon refuses. The role may not find the tables where their owner finds them.
 CREATE_SQL = (
-    "CREATE ROLE {role} LOGIN PASSWORD '{password}'",
+    "CREATE ROLE {role} LOGIN PASSWORD {password}",
     "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}",
 )
+
+# The first one is refused, where it is, before a password is sent, which the server would write into its log.
+PASSWORD_SQL = ("ALTER ROLE {role} LOGIN", "ALTER ROLE {role} PASSWORD {password}")
+
+VERIFIER = re.compile(r"md5[0-9a-f]{32}\Z|SCRAM-SHA-256\$")
+"""What PostgreSQL takes for the digest of a password, and not for a password."""
 
 IS_THERE_SQL = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 
@@ -88,9 +95,9 @@ class Refused(TaskapiError):
     """The role cannot be made, or is none that row-level security holds for."""
 
 
-def make_role(connection: ext.connection, name: str) -> str | None:
-    """Turn row-level security on. Make the role, or take one that is there, and give it its rights. Return the new
-    role's password; None if it was there.
+def make_role(connection: ext.connection, name: str, given: str | None = None) -> str | None:
+    """Turn row-level security on. Make the role, or take one that is there, and give it its rights and the password
+    that is `given`; without that, a new role gets a random one. Return the new password; None if it keeps its own.
 
     It can be run again at any time, and also after a part of it. Raises Refused, with what to do, and psycopg2.Error.
     """
@@ -116,10 +123,21 @@ def make_role(connection: ext.connection, name: str) -> str | None:
         cursor.execute(LOCK_TIMEOUT_SQL)
         cursor.execute(TURN_SQL)
         cursor.execute(IS_THERE_SQL, (name,))
-        password = None if cursor.fetchone()[0] else secrets.token_urlsafe(24)
-        role = ext.quote_ident(name, connection)
-        for statement in (*(CREATE_SQL if password else ()), *RIGHTS):
-            cursor.execute(statement.format(role=role, password=password, schema=schema, database=database))
+        is_there = cursor.fetchone()[0]
+        password = given or (None if is_there else secrets.token_urlsafe(24))
+        first = PASSWORD_SQL if is_there else CREATE_SQL
+        role, literal = ext.quote_ident(name, connection), cursor.mogrify("%s", (password,)).decode()
+        try:
+            for statement in first if password else ():
+                cursor.execute(
+                    statement.format(role=role, password=literal, schema=schema, database=database),
+                )
+        except psycopg2.errors.InsufficientPrivilege:
+            raise Refused(
+                f"The role of DATABASE_URL may not give {name} a password: let the role that made it do that."
+            ) from None
+        for statement in RIGHTS:
+            cursor.execute(statement.format(role=role, schema=schema))
         cursor.execute(MAY_LOOK_SQL, (name,))
         if not cursor.fetchone()[0]:
             raise Refused(
@@ -182,13 +200,22 @@ def main() -> int:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="the role: a new one, or one that is to have these rights"
     )
-    name = parser.parse_args().name
+    parser.add_argument(
+        "--password-from",
+        metavar="VARIABLE",
+        help="the environment variable that has the role's password, also for a role that is there; it is not printed",
+    )
+    arguments = parser.parse_args()
+    name, variable = arguments.name, arguments.password_from
+    if variable and name is None:
+        parser.error("--password-from needs NAME, the role that gets the password")
     try:
         settings = Settings.from_environment()
         if name is None:
             return _tell(settings)
+        given = _password(variable) if variable else None
         with closing(connect(settings)) as connection:
-            password = make_role(connection, name)
+            password = make_role(connection, name, given)
             database = connection.info.dbname
     except (ConfigurationError, Refused) as error:
         print(f"taskapi: {error}", file=sys.stderr)
@@ -200,7 +227,9 @@ def main() -> int:
         print(f"taskapi: The role is not ready; run this again: {without_password(error, settings)}", file=sys.stderr)
     else:
         print(f"Row-level security is on, and the role {name} has what the service needs.")
-        if password:
+        if given:
+            print(f"Its password is now that of {variable}.")
+        elif password:
             url = url_as(settings, name, password, database)
             # In quotes for a shell, which would read an & as an end.
             print(f"Serve with this, which is shown only now:\nDATABASE_URL='{url}'")
@@ -211,6 +240,16 @@ def main() -> int:
             )
         return 0
     return 1
+
+
+def _password(variable: str) -> str:
+    """What the variable has. Raises ConfigurationError."""
+    password = os.environ.get(variable, "")
+    if not (password and password.isprintable()):
+        raise ConfigurationError(f"{variable} must have the role's password: printable characters, in one line.")
+    if VERIFIER.match(password):
+        raise ConfigurationError(f"{variable} looks like the digest of a password: give the password itself.")
+    return password
 
 
 def _tell(settings: Settings) -> int:

@@ -15,7 +15,7 @@ import psycopg2.extensions as ext
 
 from taskapi.database import servers
 from taskapi.database.database_url import libpq_url
-from taskapi.database.servers import DeadlinePassed
+from taskapi.database.servers import DeadlinePassed, Server
 from taskapi.settings import Settings
 
 LET_GO = 120.0
@@ -32,10 +32,11 @@ class Connection(ext.connection):
 
     `deadline` is a time.monotonic() in seconds. `wait` waits for the open connection. Behind a pooler, `before` is the
     SQL to send before each statement. `on_close`, if it is set, runs once: when the server has closed the connection,
-    or after LET_GO seconds. `is_read_only` says whether the server took no writes when the connection was opened.
+    or after LET_GO seconds. `has_refused` says whether the server has refused to write.
     """
 
-    is_read_only = False
+    has_refused = False
+    server = Server()
 
     def __init__(self, dsn: str, async_: int = 0, *, deadline: float) -> None:
         self.deadline = deadline
@@ -61,6 +62,14 @@ class Connection(ext.connection):
         except psycopg2.Error:
             return False
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server takes no writes, as far as it has said. It tells by itself, but a pooler may not."""
+        status = self.get_parameter_status
+        return self.has_refused or (
+            not self.closed and "on" in (status("in_hot_standby"), status("default_transaction_read_only"))
+        )
+
     def give_up(self) -> None:
         """Keep the socket of a connection whose server is silent, for close(), before psycopg2 closes it."""
         if self.on_close and not self._silent:
@@ -69,13 +78,14 @@ class Connection(ext.connection):
     def close(self) -> None:
         """Close, and wait until the server has closed its end: up to a second here, then in a thread.
 
-        The server must not count the next connection before this one is gone.
+        The server must not count the next connection before this one is gone. If it is silent, it is not waited for.
         """
         ending = self._silent
         if self.is_alive():
             ending = socket.socket(fileno=os.dup(self.fileno()))
         super().close()
-        on_close, self.on_close, patience = self.on_close, None, 0.0 if self._silent else 1.0
+        on_close, self.on_close = self.on_close, None
+        patience = 0.0 if self._silent or servers.is_silent(self.server) else 1.0
         self._silent = None
         if ending and not _has_ended(ending, patience) and on_close:
             threading.Thread(target=_outlast, args=(ending, on_close), daemon=True).start()
@@ -147,23 +157,33 @@ def _wait(waits: Callable[[int], Wait], connection: Connection) -> None:
         connection.wait = waits(connection.fileno())
 
 
-def connect(settings: Settings, *, deadline: float, on_close: Callable[[], None] | None = None) -> Connection:
+def connect(
+    settings: Settings, *, deadline: float, count: Callable[[Server], Callable[[], None] | None] = lambda _: None
+) -> Connection:
     """Open a connection to the database by `deadline`, with the session settings that every statement relies on.
 
-    If DATABASE_URL has several hosts or addresses, servers.py chooses one.
+    If DATABASE_URL has several hosts or addresses, servers.py chooses one. `count` is called before each try, and
+    returns the connection's `on_close`, which also runs if the try fails. It may raise NoSlot.
 
-    Raises psycopg2.OperationalError, with the reason for each server that was tried. Then, too, `on_close` has run.
+    Raises psycopg2.OperationalError, with the reason for each server that was tried, or NoSlot.
     """
     if ext.get_wait_callback() is None:
         wait_by(poll_socket)
-    try:
-        connection = servers.first(libpq_url(settings), deadline, partial(_open, settings))
-        connection.deadline = deadline
-        connection.on_close = on_close
-    except BaseException:
-        if on_close:
-            on_close()
-        raise
+
+    def open_(parameters: Mapping[str, str], until: float) -> Connection:
+        server = Server(**parameters)
+        on_close = count(server)
+        try:
+            opened = _open(settings, parameters, until)
+        except BaseException:
+            if on_close:
+                on_close()
+            raise
+        opened.server, opened.on_close = server, on_close
+        return opened
+
+    connection = servers.first(libpq_url(settings), deadline, open_)
+    connection.deadline = deadline
     return connection
 
 

@@ -1,12 +1,14 @@
 """Runs one statement: takes a connection from the pool, keeps the deadline, and translates the driver's errors."""
 
+import errno
 import logging
 import math
+import os
 import random
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,7 +20,15 @@ from taskapi.database import queries
 from taskapi.database.connection import OWN_PLAN, Connection, connect, limits
 from taskapi.database.database_url import libpq_url, without_password
 from taskapi.database.semaphore import FairSemaphore
-from taskapi.database.servers import DeadlinePassed
+from taskapi.database.servers import (
+    DeadlinePassed,
+    NoSlot,
+    Server,
+    is_primary,
+    is_silent,
+    number,
+    remember_silence,
+)
 from taskapi.database.slots import Slots
 from taskapi.database.stack import Stack
 from taskapi.deadline import deadline, seconds_spent
@@ -63,7 +73,7 @@ PAUSE, LONGEST_PAUSE = 0.01, 0.5
 second. So two statements that collided do not collide again."""
 
 REPLACEMENT_PAUSE = 1.0
-"""Seconds between two replacements of the pool, so that a read-only database is not flooded with new connections."""
+"""Seconds between two replacements of the pool, so that a database in trouble is not flooded with new connections."""
 
 LARGE = 8 * 1024 * 1024
 """Bytes of one value after which a connection is replaced: libpq never frees the memory of a received value."""
@@ -161,28 +171,30 @@ class Database:
                 # Even if it is open: the next data on it may be this statement's answer, or its session may remember an
                 # old schema.
                 keeps = False
+                if is_silent(connection.server):
+                    self._replace(pool, "is silent")
                 raise
             except ReadOnly:
-                connection.is_read_only = True
+                connection.has_refused = True
                 raise
             finally:
                 if connection.is_read_only:
-                    self._replace(pool)
+                    self._replace(pool, "takes no writes")
                 if connection.closed or self._draining or not keeps or pool is not self._pool:
                     pooled.invalidate()
                 pooled.close()
         finally:
             self._permits.release()
 
-    def _replace(self, pool: Stack) -> None:
-        """Replace the pool and all its connections, including the caller's: their server takes no writes, and another
-        server may be the primary now. A pool that was just replaced stays a moment longer."""
+    def _replace(self, pool: Stack, reason: str) -> None:
+        """Replace the pool and all its connections, including the caller's: their server takes no writes, or is silent,
+        and another server may be the primary now. A pool that was just replaced stays a moment longer."""
         with self._replacing:
             now = time.monotonic()
             if pool is not self._pool or now - self._replaced < REPLACEMENT_PAUSE:
                 return
             self._pool, self._replaced = pool.recreate(), now
-        log.warning("the database takes no writes: new connections from now on")
+        log.warning("the database %s: new connections from now on", reason)
         pool.dispose()
 
     def _send(
@@ -202,6 +214,8 @@ class Database:
                 cursor.execute(self._text(name, connection, seconds, own_plan), parameters)
             row: tuple[Any, ...] | None = cursor.fetchone()
         except (psycopg2.Error, DeadlinePassed) as error:
+            if is_primary(connection.server) and (isinstance(error, DeadlinePassed) or NO_ANSWER in str(error)):
+                remember_silence(connection.server)
             # Without the cause, whose details quote the refused row.
             raise _translate(error, connection, name) from None
         connection.prepared.add(name)
@@ -242,7 +256,7 @@ class Database:
         while self._permits.acquire(give_up - time.monotonic()):
             try:
                 return self._connected()
-            except (psycopg2.Error, DeadlinePassed, _NoSlot) as error:
+            except (psycopg2.Error, DeadlinePassed, NoSlot) as error:
                 # Nothing was sent yet, so another try is safe. A server that restarts is back in a moment.
                 failure = error
                 is_last = time.monotonic() + CONNECT_PAUSE >= give_up
@@ -261,7 +275,7 @@ class Database:
         if failure is None:
             log.warning("all %d database connections of this worker are busy", self._settings.pool_size)
             raise PoolBusy
-        if isinstance(failure, _NoSlot):
+        if isinstance(failure, NoSlot):
             log.warning("all %d database connections of the service are taken", self._settings.db_connections)
             raise PoolBusy
         log.warning("cannot connect to the database: %s", without_password(failure, self._settings))
@@ -278,17 +292,20 @@ class Database:
 
     def _open(self) -> Connection:
         give_up = time.monotonic() + min(self._left(), CONNECT_TIMEOUT)
-        slot = self._slots.take(CONNECT_PAUSE) if self._slots else None
-        if self._slots and slot is None:
-            raise _NoSlot
-        on_close = partial(self._slots.free, slot) if self._slots and slot is not None else None
-        connection = connect(self._settings, deadline=give_up, on_close=on_close)
-        # Servers tell it by themselves, since PostgreSQL 14; a pooler may keep it to itself.
-        status = connection.get_parameter_status
-        connection.is_read_only = "on" in (status("in_hot_standby"), status("default_transaction_read_only"))
+        connection = connect(self._settings, deadline=give_up, count=self._take_slot)
         # The server takes connections again: those who wait in line may try, too.
         self._permits.restore()
         return connection
+
+    def _take_slot(self, server: Server) -> Callable[[], None] | None:
+        """Take a slot of the server. Return what gives it back. Raises NoSlot."""
+        if not self._slots:
+            return None
+        # By its host: several addresses of one, such as a pooler's, may lead to the same server.
+        slot = self._slots.take(CONNECT_PAUSE, number(libpq_url(self._settings), server))
+        if slot is None:
+            raise NoSlot
+        return partial(self._slots.free, slot)
 
     def _share(self) -> None:
         """Give up one connection a second for workers that have none and cannot open one."""
@@ -314,9 +331,8 @@ FOR_OWNER = "SET LOCAL app.owner = %(owner)s; "
 """The SQL that lets row-level security show the rows of one owner, until the statement's transaction ends."""
 
 
-class _NoSlot(Exception):
-    """This worker and the others have taken every connection of the service."""
-
+NO_ANSWER = os.strerror(errno.ETIMEDOUT)
+"""How the kernel says that the network has swallowed all (tcp_user_timeout), a moment before our own deadline."""
 
 TOO_MANY = re.compile("too many|connection slots|no more connections")
 """How PostgreSQL (53300) and PgBouncer refuse too many connections. The error's code is lost before it gets here."""

@@ -1,5 +1,6 @@
 """The servers of DATABASE_URL, the order in which to try them, and how long to wait for each."""
 
+import math
 import os
 import random
 import socket
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -19,6 +20,10 @@ LEAST_SHARE = 2.0
 
 SILENCE = 60.0
 """Seconds for which a server that did not answer comes after all others."""
+
+SILENT_SHARE = 1.0
+"""Seconds for such a server, while others answer: one of them may be the primary at any moment. Twice the time that the
+last connection to it took, where that is longer."""
 
 ENVIRONMENT = {
     "host": "PGHOST",
@@ -36,6 +41,10 @@ Opened = TypeVar("Opened")
 
 class DeadlinePassed(Exception):
     """The server did not answer in time."""
+
+
+class NoSlot(Exception):
+    """The service has as many connections to the server as it may have."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,15 @@ class Server:
         """The same server, without target_session_attrs."""
         return replace(self, target_session_attrs=None)
 
+    @property
+    def name(self) -> tuple[str, str]:
+        """The host as the URL has it, and the port. All addresses of a host have the same."""
+        return self.host or self.hostaddr or "", self.port or ""
+
+    def may_be(self, other: "Server | None") -> bool:
+        """Whether it is this other server, or a name that may lead to it."""
+        return other is not None and replace(self.place, hostaddr=self.hostaddr or other.hostaddr) == other.place
+
     def __str__(self) -> str:
         """The start of a sentence that says why connecting failed, like libpq's, which do not always get this far."""
         if self.needs_lookup:
@@ -68,6 +86,12 @@ class Server:
 
 _silent: dict[Server, float] = {}
 """The servers that did not answer, and until when they come last, as a time.monotonic()."""
+
+_primary: Server | None = None
+"""The server that was opened last for writing: it comes first. An old primary that comes back takes writes, too."""
+
+_took: dict[Server, float] = {}
+"""Seconds that the last connection to a server took to open."""
 
 _lookups: dict[str, Future[list[str]]] = {}
 """The running lookups, by name."""
@@ -83,49 +107,104 @@ def first(url: str, deadline: float, open_: Callable[[Mapping[str, str], float],
     https://www.postgresql.org/docs/current/libpq-connect.html
 
     `until` and `deadline` are time.monotonic() in seconds. Raises psycopg2.OperationalError, which names each server
-    that was tried, and why it was not used.
+    that was tried, and why it was not used; NoSlot if the only one had no slot. A server without one ends the search,
+    unless it is silent: its slots may be held by connections that will never end.
     """
+    global _primary  # noqa: PLW0603
     options = _options(url)
-    try:
-        limit = int(options.get("connect_timeout") or 0)
-    except ValueError:
-        raise psycopg2.OperationalError("connect_timeout: give a whole number of seconds") from None
+    limit = _limit(options)
     waiting = _servers(options)
+    writes = options.get("target_session_attrs") in ("read-write", "primary")
+    keeps_primary = writes and options.get("load_balance_hosts") != "random"
     failures: list[str] = []
+    answered: set[tuple[str, str]] = set()
+    is_full = False
     while waiting and (now := time.monotonic()) < deadline:
-        waiting.sort(key=lambda server: _silent.get(server.place, 0.0) > now)
+        waiting.sort(key=lambda server: (is_silent(server), not (keeps_primary and server.may_be(_primary))))
         server = waiting.pop(0)
         share = max((deadline - now) / (len(waiting) + 1), LEAST_SHARE)
-        until = min(deadline, now + (min(share, limit) if limit > 0 else share))
+        is_short = is_silent(server) and bool(answered - {server.name})
+        if is_short:
+            share = min(share, max(SILENT_SHARE, 2 * _took.get(server.place, 0.0)))
+        until = min(deadline, now + min(share, limit))
         try:
             if server.needs_lookup:
-                addresses = _look_up(str(server.host), until)
-                if options.get("load_balance_hosts") == "random":
-                    random.shuffle(addresses)
-                waiting[:0] = [replace(server, hostaddr=address) for address in addresses]
+                waiting[:0] = _addressed(server, options, until)
                 continue
             opened = open_({name: value for name, value in vars(server).items() if value is not None}, until)
         except DeadlinePassed:
-            _remember(server.place)
+            if not is_short:
+                # After a minute it gets its whole share again: it may only be slow to connect to.
+                remember_silence(server)
             failures.append(f"{server}no answer in {until - now:.1f} s")
+        except NoSlot:
+            is_full = True
+            if not is_silent(server):
+                break
         except psycopg2.Error as error:
+            answered.add(server.name)
             text = " ".join(str(error).split())
             failures.append(text if text.startswith("connection to server") else f"{server}{text}")
             if _is_final(error):
                 break
         else:
             _silent.pop(server.place, None)
+            _took[server.place] = time.monotonic() - now
+            if writes:
+                _primary = server
             return opened
-    # In the order of the tries, each once: two passes may have had the same error.
-    raise psycopg2.OperationalError("; ".join(dict.fromkeys(failures)) or "there was no time left to connect")
+    raise _failure(failures, is_full)
 
 
-def _remember(silent: Server) -> None:
+def _failure(failures: list[str], is_full: bool) -> Exception:
+    """Why no server was taken, in the order of the tries, each reason once: two passes may have had the same error."""
+    if is_full and not failures:
+        return NoSlot()
+    if is_full:
+        failures.append("all connections that the service may have to another server are in use")
+    reason = "; ".join(dict.fromkeys(failures)) or "there was no time left to connect"
+    return cast(Exception, psycopg2.OperationalError(reason))
+
+
+def _limit(options: Mapping[str, str]) -> float:
+    """The URL's connect_timeout in seconds. Raises psycopg2.OperationalError."""
+    try:
+        seconds = int(options.get("connect_timeout") or 0)
+    except ValueError:
+        raise psycopg2.OperationalError("connect_timeout: give a whole number of seconds") from None
+    return seconds if seconds > 0 else math.inf
+
+
+def _addressed(server: Server, options: Mapping[str, str], until: float) -> list[Server]:
+    """The addresses of a host, each as a server. Raises as _look_up() does."""
+    addresses = _look_up(str(server.host), until)
+    if options.get("load_balance_hosts") == "random":
+        random.shuffle(addresses)
+    return [replace(server, hostaddr=address) for address in addresses]
+
+
+def remember_silence(server: Server) -> None:
+    """The server did not answer: for a while, others are tried before it."""
     now = time.monotonic()
     for place, until in list(_silent.items()):
         if until < now:
             _silent.pop(place, None)
-    _silent[silent] = now + SILENCE
+    _silent[server.place] = now + SILENCE
+
+
+def is_primary(server: Server) -> bool:
+    """Whether the server is the one that was opened last where DATABASE_URL asks for one that takes writes."""
+    return server.place == (_primary and _primary.place)
+
+
+def number(url: str, server: Server) -> int:
+    """The server's number among the hosts of the URL: the same in all processes that have this URL."""
+    return sorted({server.name, *(one.name for one in _servers(_options(url)))}).index(server.name)
+
+
+def is_silent(server: Server) -> bool:
+    """Whether the server did not answer a moment ago, and has not been reached since."""
+    return _silent.get(server.place, 0.0) > time.monotonic()
 
 
 def _is_final(error: psycopg2.Error) -> bool:

@@ -20,8 +20,13 @@ HEARD = 1.0
 """Seconds for which a call counts."""
 
 
+MOST = 10_000
+"""Slots that one server may have: the bytes of the next one begin there, whatever DB_CONNECTIONS is before a reload or
+after it."""
+
+
 class Slots:
-    """`count` slots in a file that the processes of one service share. One object for each process.
+    """`count` slots for each server, in a file that the processes of one service share. One object for each process.
 
     The workers inherit the open file from gunicorn's master. It has no name, so nothing can remove it.
     """
@@ -31,20 +36,26 @@ class Slots:
         slot (POSIX, fcntl).
         """
         self._descriptor = descriptor
-        self._free = list(range(count))
+        self._count = count
+        self._free: dict[int, list[int]] = {}
         self._called = 0.0
 
-    def take(self, timeout: float) -> int | None:
-        """Take a slot within `timeout` seconds. Return its number, or None if all stay taken."""
+    def take(self, timeout: float, server: int = 0) -> int | None:
+        """Take a slot of a server within `timeout` seconds. Return its number, or None if all stay taken.
+
+        `server`: a number that is the same in all processes. No byte needs to be there to be locked.
+        """
         deadline = time.monotonic() + timeout
+        first = server * MOST
+        free = self._free.setdefault(server, list(range(first, first + self._count)))
         while True:
             # A process is not blocked by its own locks, so it must know them.
-            for slot in self._free:
+            for slot in free:
                 try:
                     fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
                 except BlockingIOError:
                     continue
-                self._free.remove(slot)
+                free.remove(slot)
                 return slot
             if time.monotonic() >= deadline:
                 return None
@@ -53,7 +64,7 @@ class Slots:
     def free(self, slot: int) -> None:
         """Give the slot back."""
         fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, slot)
-        self._free.append(slot)
+        self._free[slot // MOST].append(slot)
 
     def call(self) -> None:
         """Ask the other processes for a connection: this one has none, and the server allows no more."""

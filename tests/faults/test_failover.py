@@ -12,7 +12,7 @@ from psycopg2.extensions import parse_dsn
 
 from taskapi.database.connection import connect
 from taskapi.database.database import Database
-from taskapi.errors import ReadOnly
+from taskapi.errors import OutcomeUnknown, ReadOnly
 from taskapi.repository import Repository
 from taskapi.repository.tasks import Listed
 from taskapi.settings import Settings
@@ -164,6 +164,41 @@ def test_connections_of_a_read_only_time_do_not_outlive_it(database_url: str, sq
         writing.result()
     assert sql.value("SELECT count(*) FROM task_history") == 2
     assert repository.schema_version()
+
+
+def test_a_silent_server_is_left_with_all_its_connections(database_url: str, sql: Sql) -> None:
+    """Each of its idle connections would cost a request its time."""
+    first, _ = before_database(database_url)
+    second, _ = before_database(database_url)
+    with first, second:
+        url = f"postgresql://taskapi@127.0.0.1:{first.port},127.0.0.1:{second.port}/{sql.database}"
+        url += "?target_session_attrs=read-write"
+        repository = Repository(Database(Settings(database_url=url, db_connections=6, db_statement_timeout=2.0)))
+        with ThreadPoolExecutor(6) as threads:
+            with Sql(database_url) as holder, holder.transaction():
+                holder.execute("LOCK TABLE tasks")
+                reads = [threads.submit(repository.list_tasks) for _ in range(6)]
+                wait_until(lambda: backends.count(sql) == 6, "every connection is in use")
+            assert {read.result().tasks for read in reads} == {b"[]"}
+        first.swallowing = True
+        with pytest.raises(OutcomeUnknown):
+            repository.create_task(title="swallowed", description=None)
+        assert repository.list_tasks().tasks == b"[]"
+
+
+def test_where_any_server_will_do_one_late_statement_leaves_none(pair: Pair) -> None:
+    """Another one may be a standby, which takes no writes."""
+    first, url = before_database(pair.primary)
+    second, _ = before_database(pair.standby)
+    with first, second:
+        both = url.replace(f":{first.port}/", f":{first.port},127.0.0.1:{second.port}/")
+        repository = Repository(Database(Settings(database_url=both, db_connections=2, db_statement_timeout=2.0)))
+        repository.create_task(title="before", description=None)
+        first.swallowing = True
+        with pytest.raises(OutcomeUnknown):
+            repository.create_task(title="swallowed", description=None)
+        first.release()
+        repository.create_task(title="after", description=None)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from taskapi.embedded import _find_binaries
+from taskapi.embedded import find_binaries
 from taskapi.migrations import prepare_schema
 from taskapi.repository import Repository
 from taskapi.settings import Settings
@@ -33,7 +33,7 @@ SELECT id, 'CREATED', format('title: %L', title), updated_at, 1, to_jsonb(answer
 
 def program(name: str, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
     """Run one of PostgreSQL's own programs, of the server's version."""
-    command = [str(_find_binaries() / name), *arguments]
+    command = [str(find_binaries() / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 or not check, done.stderr
     return done

@@ -156,6 +156,42 @@ def test_one_that_is_there_gets_its_rights(names: list[str], database_url: str, 
     repository.create_task(title="x", description=None)
 
 
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_password_of_a_variable(was_there: bool, names: list[str], database_url: str, sql: Sql) -> None:
+    """It is not printed: what a container prints is kept in a log."""
+    if was_there:
+        made(database_url)
+    for password in ("geheim", 'O\'Brien "x" %s {role} \\ é'):
+        done = run("taskapi.role", "app", "--password-from", "APP_PASSWORD", url=database_url, APP_PASSWORD=password)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == READY.format("app") + "Its password is now that of APP_PASSWORD.\n"
+        assert has_password(sql, "app", password)
+
+
+@pytest.mark.parametrize("digest", ["md5" + "0" * 32, "SCRAM-SHA-256$4096:c2FsdA==$c2E=:c2I="])
+def test_a_digest_is_no_password(digest: str, database_url: str) -> None:
+    done = run("taskapi.role", "app", "--password-from", "APP_PASSWORD", url=database_url, APP_PASSWORD=digest)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "taskapi: APP_PASSWORD looks like the digest of a password: give the password itself.\n",
+    )
+
+
+def test_a_password_needs_a_name(database_url: str) -> None:
+    done = run("taskapi.role", "--password-from", "APP_PASSWORD", url=database_url, APP_PASSWORD="geheim")
+    assert done.returncode == 2
+    assert "--password-from needs NAME" in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["ANOTHER", "EMPTY", "LINES"])
+def test_a_variable_without_a_password(variable: str, names: list[str], database_url: str, sql: Sql) -> None:
+    command = ("taskapi.role", "app", "--password-from", variable)
+    done = run(*command, url=database_url, EMPTY="", LINES="geheim\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"taskapi: {variable} must have the role's password: printable characters, in one line.\n"
+    assert not is_there(sql, "app")
+
+
 def test_many_at_once(names: list[str], database_url: str, sql: Sql) -> None:
     with ThreadPoolExecutor() as threads:
         passwords = list(threads.map(made, [database_url] * 8))

@@ -53,6 +53,12 @@ def terminate(sql: Sql) -> int:
     return int(sql.value(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {SERVICE}"))
 
 
+def end(sql: Sql) -> None:
+    """The same, and wait until they are gone: a write that meets one that is ending has an unknown outcome."""
+    terminate(sql)
+    wait_until(lambda: count(sql) == 0, "its connections are gone")
+
+
 @contextmanager
 def stopped(sql: Sql) -> Iterator[list[int]]:
     """While inside, the server's processes that serve the service stand still. Their connections stay open."""

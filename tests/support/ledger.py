@@ -1,5 +1,6 @@
 """What clients were told about their writes, and whether the database tells the same."""
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,16 +18,25 @@ PLAN = ["CREATED", "UPDATED", "COMPLETED", "INCOMPLETED", "UPDATED", "DELETED"]
 
 @dataclass
 class Story:
-    """One task, as its client knows it: the changes that were acknowledged, and the last one where it is unknown."""
+    """One task, as its client knows it: the changes that were acknowledged, and the next one where it is unknown.
+
+    A client that `insists` repeats each change with its Idempotency-Key until it is acknowledged.
+    """
 
     title: str
     task_id: str = ""
+    insists: bool = False
     acknowledged: list[str] = field(default_factory=list)
     unknown: str | None = None
 
     @property
     def is_over(self) -> bool:
-        return self.unknown is not None or self.acknowledged == PLAN
+        return self.acknowledged == PLAN or (self.unknown is not None and not self.insists)
+
+    @property
+    def key(self) -> str | None:
+        """The Idempotency-Key of the next change, where its client insists."""
+        return f"{self.title}, change {len(self.acknowledged)}" if self.insists else None
 
     def told_by(self, actions: list[str]) -> bool:
         """Whether these entries of the history fit: all that was acknowledged, once, and nothing that was refused."""
@@ -39,24 +49,32 @@ class Ledger:
     def __init__(self) -> None:
         self.answers: Counter[str] = Counter()
         self.slowest = 0.0
+        self.last: dict[int, float] = {}
+        """When each client's last write was acknowledged, as a time.monotonic()."""
         self._stories: list[Story] = []
         self._current: dict[int, Story] = {}
         self._titles = count()
+        self._not_written: set[str] = set()
 
     @property
     def acknowledged(self) -> int:
         return self.answers["acknowledged"]
 
-    def step(self, client: Client, number: int) -> Answer:
-        """One write of one client: the next change of its task, or the same again where nothing was written."""
+    def step(self, client: Client, number: int, *, insists: bool = False) -> Answer:
+        """One write of one client: the next change of its task, or the same again where nothing was written.
+
+        A client that `insists` has keys, and repeats a change also where it may have been written.
+        """
         story = self._current.get(number)
         if story is None or story.is_over:
-            story = self._current[number] = Story(f"task {next(self._titles)} of client {number}")
+            story = self._current[number] = Story(f"task {next(self._titles)} of client {number}", insists=insists)
             self._stories.append(story)
         action = PLAN[len(story.acknowledged)]
         answer = _request(client, story, action)
         self.slowest = max(self.slowest, answer.seconds)
         if answer.status in (200, 201):
+            story.unknown = None
+            self.last[number] = time.monotonic()
             story.acknowledged.append(action)
             if action == "CREATED":
                 story.task_id = answer.data["id"]
@@ -69,6 +87,7 @@ class Ledger:
             self.answers["unknown"] += 1
         else:
             assert NOTHING in answer.envelope["error"]
+            self._not_written.add(answer.headers["X-Request-Id"])
             self.answers["refused"] += 1
         return answer
 
@@ -91,14 +110,16 @@ class Ledger:
             found = actions[ids[0]] if ids else []
             assert story.told_by(found), f"{story}, but the history has {found}"
         assert not titles, f"nobody asked for {titles}"
+        written = {request_id for (request_id,) in sql.rows("SELECT request_id FROM task_history")}
+        assert not written & self._not_written, "these requests have written, and were told the contrary"
 
 
 def _request(client: Client, story: Story, action: str) -> Answer:
-    path = f"/tasks/{story.task_id}"
+    path, key = f"/tasks/{story.task_id}", story.key
     if action == "CREATED":
-        return client.create(story.title)
+        return client.create(story.title, key=key)
     if action == "UPDATED":
-        return client.request("PUT", path, {"description": f"change {len(story.acknowledged)}"})
+        return client.request("PUT", path, {"description": f"change {len(story.acknowledged)}"}, key=key)
     if action == "DELETED":
-        return client.request("DELETE", path)
-    return client.request("PATCH", f"{path}/{'complete' if action == 'COMPLETED' else 'incomplete'}")
+        return client.request("DELETE", path, key=key)
+    return client.request("PATCH", f"{path}/{'complete' if action == 'COMPLETED' else 'incomplete'}", key=key)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from taskapi.embedded import _find_binaries
+from taskapi.embedded import find_binaries
 from taskapi.places import ROOT
 from taskapi.revision import head
 from tests.support.environment import environment_of
@@ -68,7 +68,7 @@ def next_version(folder: Path) -> Path:
 
 def program(name: str, *arguments: str, script: str = "") -> str:
     """Run one of PostgreSQL's own programs, of the server's version; return what it printed."""
-    command = [str(_find_binaries() / name), *arguments]
+    command = [str(find_binaries() / name), *arguments]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -82,7 +82,7 @@ def psql(url: str, script: str) -> None:
 def schema(url: str) -> str:
     """The database's whole schema as pg_dump writes it."""
     dump = subprocess.run(
-        [str(_find_binaries() / "pg_dump"), "--schema-only", "--no-owner", url],
+        [str(find_binaries() / "pg_dump"), "--schema-only", "--no-owner", url],
         capture_output=True,
         text=True,
         check=True,

