@@ -1,5 +1,6 @@
 """A SQLAlchemy pool on a list: the connection used last is used next."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,6 +17,8 @@ class Stack(Pool):
     def __init__(self, creator: Callable[[], Any], **options: Any) -> None:
         """`creator` opens a connection; `options` are SQLAlchemy's."""
         super().__init__(creator, **options)
+        # By the class's name it would be one of ours, which tell at INFO: of each connection that ends.
+        self.logger = logging.getLogger("sqlalchemy.pool")
         self._again = partial(Stack, creator, **options)
         self._idle: list[ConnectionPoolEntry] = []
 

@@ -159,12 +159,30 @@ class FileWrapper(gunicorn.http.wsgi.FileWrapper):
 NO_TIMER = nullcontext()
 
 
+class Name:
+    """The address of a listener, which gunicorn asks for at each connection: also at the last one, when the listener is
+    closed."""
+
+    def __init__(self, listener: Any) -> None:
+        self._address = listener.getsockname()
+
+    def getsockname(self) -> Any:
+        """The address."""
+        return self._address
+
+
 class Worker(GeventWorker):
     """One process of the service: a greenlet for each connection."""
 
     wsgi: Any = None
     request_deadline: float
     waits: Waits
+    names: dict[Any, "Name"]
+
+    def run(self) -> None:
+        """Serve until the end."""
+        self.names = {listener: Name(listener) for listener in self.sockets}
+        super().run()
 
     def load_wsgi(self) -> None:
         """Load the application, now that gevent has patched what it is made of."""
@@ -186,7 +204,7 @@ class Worker(GeventWorker):
         limits = {"head_time": self.cfg.keepalive or math.inf, "request_time": self.request_deadline}
         # One for all requests of the connection: Flask would make one for each.
         with self.wsgi.app_context():
-            AsyncWorker.handle(self, listener, ClientSocket(client, self.waits, **limits), addr)
+            AsyncWorker.handle(self, self.names[listener], ClientSocket(client, self.waits, **limits), addr)
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """What limits the time for a request's head: the ClientSocket does, and needs no timer for it."""

@@ -5,12 +5,14 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.backends import count
 from tests.support.load import BROKEN, Client, crowd
+from tests.support.migrating import copy_code
 from tests.support.replay import assert_replay_equals_tasks
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -52,6 +54,35 @@ def test_reloads_and_ended_workers_fail_no_request(
         assert_replay_equals_tasks(sql)
     assert "ERROR" not in service.log
     figure(f"{reloads} reloads and {ends} ended workers under {answered:,} requests: 0 failed")
+
+
+def test_a_connection_that_comes_last_is_served(start_service: Any, tmp_path: Path) -> None:
+    """Its listener is closed before the worker gets to it: here that takes half a second, as on a busy machine."""
+    code = copy_code(tmp_path)
+    worker = code / "taskapi" / "server" / "worker.py"
+    serve = "            AsyncWorker.handle("
+    assert serve in worker.read_text()
+    worker.write_text(worker.read_text().replace(serve, f"            gevent.sleep(0.5)\n{serve}"))
+    service = start_service(code=code)
+    failures: list[str] = []
+    answered = 0
+
+    def work(_: Client, number: int) -> None:
+        nonlocal answered
+        try:
+            with Client(service.port) as client:
+                assert client.create(f"of client {number}").status == 201
+            answered += 1
+        except BROKEN as error:
+            failures.append(repr(error))
+
+    with crowd(service.port, 8, work):
+        wait_until(lambda: answered > 8, "clients write")
+        service.hup()
+        before = answered
+        wait_until(lambda: answered > before + 8, "they still do")
+    assert failures == []
+    assert "connection object" not in service.log, "SQLAlchemy's pool tells of each connection"
 
 
 def end_one_worker(service: Any) -> None:

@@ -1,7 +1,6 @@
 """A reload that cannot work changes nothing: the old version serves on, and a later reload works."""
 
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskapi.places import ROOT
 from tests.support.envelope import data_of
-from tests.support.migrating import NEXT, NEXT_MIGRATION, next_version
+from tests.support.migrating import NEXT, NEXT_MIGRATION, copy_code
 from tests.support.service import Service
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -23,11 +21,7 @@ FAILING_MIGRATION = NEXT_MIGRATION.replace("ADD COLUMN colour", "ADD COLUMN titl
 @pytest.fixture
 def code(tmp_path: Path) -> Path:
     """A copy of the code, to be changed under the service that runs it."""
-    folder = next_version(tmp_path)
-    for name in ("gunicorn.conf.py", "wsgi.py"):
-        shutil.copy(ROOT / name, folder)
-    (migration(folder)).unlink()
-    return folder
+    return copy_code(tmp_path)
 
 
 def migration(code: Path) -> Path:

@@ -57,11 +57,18 @@ def alembic(*arguments: str, url: str, code: Path = ROOT) -> str:
     return done.stdout
 
 
-def next_version(folder: Path) -> Path:
-    """A copy of the code that has one migration more."""
+def copy_code(folder: Path) -> Path:
+    """A copy of all that the service is made of, to be changed."""
     for name in ("taskapi", "alembic", "sql"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "alembic.ini", folder)
+    for name in ("alembic.ini", "gunicorn.conf.py", "wsgi.py"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+def next_version(folder: Path) -> Path:
+    """A copy that has one migration more."""
+    copy_code(folder)
     (folder / "alembic" / "versions" / f"{NEXT}_tasks_have_a_colour.py").write_text(NEXT_MIGRATION)
     return folder
 
