@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -36,7 +36,14 @@ ENVIRONMENT = {
 }
 """The variables that libpq reads for what the URL does not say."""
 
-Opened = TypeVar("Opened")
+
+class Closes(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=Closes)
 
 
 class DeadlinePassed(Exception):
@@ -119,6 +126,7 @@ def first(url: str, deadline: float, open_: Callable[[Mapping[str, str], float],
     failures: list[str] = []
     answered: set[tuple[str, str]] = set()
     is_full = False
+    known = _primary
     while waiting and (now := time.monotonic()) < deadline:
         waiting.sort(key=lambda server: (is_silent(server), not (keeps_primary and server.may_be(_primary))))
         server = waiting.pop(0)
@@ -148,6 +156,11 @@ def first(url: str, deadline: float, open_: Callable[[Mapping[str, str], float],
             if _is_final(error):
                 break
         else:
+            if keeps_primary and _primary != known and not server.may_be(_primary):
+                # Perhaps an old primary that stood still: while this one waited, another request has found the new one.
+                opened.close()
+                failures.append(f"{server}another server has become the primary meanwhile")
+                continue
             _silent.pop(server.place, None)
             _took[server.place] = time.monotonic() - now
             if writes:

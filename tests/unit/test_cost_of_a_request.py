@@ -15,7 +15,7 @@ REQUESTS = 50
 # In a process of its own, because gevent changes the whole of it. gunicorn's worker serves both ends of a connection.
 PROGRAM = """
 # Before gevent changes anything, as gunicorn's first process does.
-from taskapi.server.worker import Worker
+from taskapi.server.worker import Name, Worker
 from gevent import monkey
 monkey.patch_all()
 import json, os, sys
@@ -73,6 +73,7 @@ flask.sessions.NullSession.__init__ = counted("sessions", flask.sessions.NullSes
 
 listener = gevent.socket.socket()
 listener.bind(("127.0.0.1", 0))
+worker.names = {listener: Name(listener)}
 theirs, ours = gevent.socket.socketpair()
 serving = gevent.spawn(worker.handle, listener, ours, ("127.0.0.1", 1))
 request = f"GET /api/v1/tasks/{sys.argv[1]} HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n".encode()

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -14,6 +15,7 @@ from taskapi.database.connection import connect
 from taskapi.settings import Settings
 from tests.support.proxy import Proxy, before_database
 from tests.support.server import Server
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,16 @@ def test_the_last_primary_comes_first(port: int) -> None:
         # It ends, or takes no more writes: any other one will do.
         assert opened(f"127.0.0.1:{other},localhost:1", wish) == f"127.0.0.1:{other}"
         assert opened(hosts, wish) == f"127.0.0.1:{other}"
+
+
+def test_a_late_answer_is_not_taken_where_another_one_has_become_the_primary(port: int) -> None:
+    wish = "?target_session_attrs=read-write"
+    with Proxy(port) as slow, ThreadPoolExecutor(1) as threads:
+        slow.delay = 0.5
+        late = threads.submit(opened, f"127.0.0.1:{slow.port},localhost:{port}", wish)
+        wait_until(lambda: slow._open, "it waits for the first one")
+        assert opened(f"localhost:{port}", wish) == f"localhost:{port}"
+        assert late.result() == f"localhost:{port}"
 
 
 @pytest.mark.parametrize(
