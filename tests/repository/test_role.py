@@ -19,6 +19,7 @@ from taskapi.database.database_url import libpq_url
 from taskapi.repository import Repository
 from taskapi.settings import Settings
 from tests.support.migrating import run
+from tests.support.server import Server
 from tests.support.sql import Sql
 
 NAMES = ["app", "App", 'O\'Brien "x" %s é', "--help", "{role}", "select", "x" * 63, "é" * 31]
@@ -355,6 +356,17 @@ def test_an_owner_who_may_not_make_roles(owner_url: str, names: list[str], sql: 
     sql.execute("CREATE ROLE app LOGIN")
     assert made(owner_url) is None
     assert all(secured(sql).values())
+
+
+def test_a_password_that_may_not_be_given_is_never_sent(postgres: Server, owner_url: str, sql: Sql) -> None:
+    """A refused statement is in the server's log, with all that it has."""
+    sql.execute("CREATE ROLE app LOGIN")
+    done = run("taskapi.role", "app", "--password-from", "APP_PASSWORD", url=owner_url, APP_PASSWORD="never-sent")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "may not give app a password: let the role that made it do that." in done.stderr
+    log = postgres.embedded.log.read_text()
+    assert 'ALTER ROLE "app" LOGIN' in log
+    assert "never-sent" not in log
 
 
 @pytest.mark.parametrize("is_on", [True, False])
