@@ -5,7 +5,7 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-TITLES = 4000
+TITLES = 3500
 DESCRIPTIONS = 2000
 ENTRIES = 8000
 """The budget of one page for titles, descriptions and the texts of history entries, in letters."""
