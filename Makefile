@@ -10,7 +10,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 install = while kill -0 $$$$ 2> /dev/null; do printf . >&2; sleep 1; done & \
 	$(1) -m pip install -qq --disable-pip-version-check -r $(2); code=$$?; echo >&2; exit $$code
 
-.PHONY: help run demo test lint format migrate token faults system image-test systemd proxies frontend-test has-npm pooler cluster nightly peers bench clean
+.PHONY: help run demo test lint format migrate token faults system image-test systemd proxies frontend-test has-npm pooler cluster soak nightly peers bench clean
 .DEFAULT_GOAL := help
 
 help:  ## List the commands
@@ -67,8 +67,12 @@ cluster: $(VENV)/dev $(VENV)/cluster/installed  ## Fail over a Patroni cluster u
 	@echo "Making a cluster fail over"
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-nightly:  ## Run what takes too long for each change: all through PgBouncer, systemd, the proxies, a cluster, the alternatives (an hour; needs what these need)
-	@$(MAKE) pooler systemd proxies cluster peers
+soak: $(VENV)/dev  ## A day in ten minutes: everything happens to the service, under load (twelve minutes)
+	@echo "Letting a day happen; nothing else should run on this machine"
+	@$(BIN)/python -m pytest -s tests/soak $(ARGS)
+
+nightly:  ## Run what takes too long for each change: all through PgBouncer, systemd, the proxies, a cluster, a day, the alternatives (an hour; needs what these need)
+	@$(MAKE) pooler systemd proxies cluster soak peers
 	@$(MAKE) bench ARGS="--quick"
 
 peers: $(VENV)/dev $(VENV)/peers/installed  ## Test that the alternatives of `make bench` keep the same contract

@@ -1,8 +1,8 @@
 """Those who follow the changes, as a stream or with a wait. However many they are, one thread reads for all.
 
 While somebody follows, the thread reads what is new every POLL seconds, for each owner apart, and keeps it for a while
-(feeds.py). A follower takes it from there. One who is behind what is kept reads by itself until it has caught up. While
-nobody follows, nothing is read.
+(feeds.py). A follower takes it from there. Those who are behind what is kept read by themselves until they have caught
+up, once for all at the same place (shared_reads.py). While nobody follows, nothing is read.
 """
 
 import logging
@@ -20,6 +20,7 @@ from taskapi.errors import CursorGone, DatabaseUnavailable, PoolBusy, RolledBack
 from taskapi.repository.changes import Changes
 from taskapi.settings import Settings
 from taskapi.web.feeds import Batch, Feed, beyond
+from taskapi.web.shared_reads import SharedReads, Wanted
 
 log = logging.getLogger("taskapi.web")
 
@@ -65,6 +66,7 @@ class Followers:
         self._most_each = max(1, settings.max_streams // SHARE) if settings.takes_jwts else settings.max_streams
         self._patience = settings.db_pool_timeout
         self.longest_wait = max(0.0, settings.request_deadline - ANSWER_TIME)
+        self.reads = SharedReads(self._read)
         self._count = 0
         self._over = threading.Event()
         self._turn = threading.Lock()
@@ -116,14 +118,11 @@ class Followers:
         """Wait so long, unless this process is about to end."""
         self._over.wait(seconds)
 
-    def read(self, owner: str, after: Cursor | None, limit: int) -> Changes:
-        """Ask the database for an owner's changes after a cursor: one at a time, so that following takes one
-        connection.
-
-        Raises what the repository does.
-        """
+    def _read(self, wanted: Wanted) -> Batch:
+        """Ask the database: one at a time, so that following takes one connection."""
         with self._alone():
-            return self._source.of(owner).list_changes(after=after, limit=limit)
+            changes = self._source.of(wanted.owner).list_changes(after=wanted.after, limit=wanted.limit)
+        return Batch(wanted.after, changes)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -202,7 +201,7 @@ class Followers:
 
     def _read_for_all(self, owner: str, after: Cursor) -> None:
         try:
-            changes = self.read(owner, after, MOST)
+            changes = self._read(Wanted(owner, after, MOST)).changes
         except CursorGone:
             # Each follower reads by itself, and is told so.
             self._forget([owner])
@@ -245,7 +244,7 @@ class Follower:
             if self._cursor and self._is_checked:
                 batch = self._followers.after(self._owner, self._cursor, most or limit, until)
             if batch is None:
-                batch = Batch(self._cursor, self._followers.read(self._owner, self._cursor, limit))
+                batch = self._followers.reads.get(Wanted(self._owner, self._cursor, limit))
                 self._is_checked = True
             self._cursor = batch.changes.cursor
             if batch.changes.items or time.monotonic() >= until or self._followers.is_over:

@@ -9,10 +9,12 @@ import pytest
 
 from taskapi.callers import ANYBODY, OWNER, Caller
 from taskapi.cursors import Cursor, Place, Snapshot
-from taskapi.errors import ConnectFailed, CursorGone, RolledBack, TooManyFollowers
+from taskapi.deadline import deadline
+from taskapi.errors import ConnectFailed, CursorGone, PoolBusy, RolledBack, TooManyFollowers
 from taskapi.repository.changes import Changes
 from taskapi.settings import Settings
 from taskapi.web import followers as module
+from taskapi.web import shared_reads
 from taskapi.web.followers import Follower, Followers
 from tests.support.waiting import wait_until
 
@@ -166,6 +168,74 @@ def test_more_than_is_kept_each_one_reads(
             assert numbers(follower, 500, limit=100) == list(range(11, 511))
         history.write()
         assert [numbers(follower, 1) for follower in (first, second)] == [[511], [511]]
+
+
+def test_those_who_are_behind_at_the_same_place_read_once(all_of_them: Followers, history: History) -> None:
+    """After a deploy, everybody is. If each one read, they would not catch up where much is written."""
+    history.write(500)
+    joined = [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(20)]
+    with ThreadPoolExecutor(len(joined)) as threads:
+        found = list(threads.map(lambda follower: numbers(follower, 500, limit=50), joined))
+    assert found == [list(range(11, 511))] * 20
+    assert [read for read in history.reads if read[1] == 50] == [(first, 50) for first in range(10, 510, 50)]
+
+
+def test_what_was_read_is_shared_for_a_moment_only(
+    all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erased text is in no answer any more."""
+    monkeypatch.setattr(shared_reads, "FRESH", 0.0)
+    history.write(500)
+    for follower in [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(3)]:
+        assert numbers(follower, 100, limit=100) == list(range(11, 111))
+    assert history.reads.count((10, 100)) == 3
+
+
+def test_an_error_is_shared_and_nothing_of_it_is_kept(all_of_them: Followers, history: History) -> None:
+    history.error = ConnectFailed()
+    joined = [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(20)]
+
+    def fail(follower: Follower) -> None:
+        with pytest.raises(ConnectFailed):
+            follower.next(50)
+
+    with all_of_them._turn, ThreadPoolExecutor(len(joined)) as threads:
+        failing = [threads.submit(fail, follower) for follower in joined]
+        wait_until(lambda: all(one.running() for one in failing), "all want to read")
+        all_of_them._turn.release()
+        for one in failing:
+            one.result()
+        all_of_them._turn.acquire()
+    history.error = None
+    history.write()
+    assert [numbers(follower, 1, limit=50) for follower in joined] == [[11]] * 20
+
+
+def test_a_wait_for_another_ones_read_ends_with_the_request(all_of_them: Followers) -> None:
+    with all_of_them._turn, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(all_of_them.join(ANYBODY, cursor_at(10)).next, 50)
+        wait_until(lambda: all_of_them.reads._reads, "the first one wants to read")
+        token = deadline.set(time.monotonic() + 0.05)
+        with pytest.raises(PoolBusy):
+            all_of_them.join(ANYBODY, cursor_at(10)).next(50)
+        deadline.reset(token)
+        all_of_them._turn.release()
+        assert first.result().changes.items == ()
+        all_of_them._turn.acquire()
+
+
+def test_what_was_read_is_for_the_same_limit(all_of_them: Followers, history: History) -> None:
+    history.write(500)
+    for limit in (1, 100, 7):
+        assert len(all_of_them.join(ANYBODY, cursor_at(10)).next(limit).changes.items) == limit
+
+
+def test_what_is_shared_is_little(all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_reads, "KEPT", 40)
+    history.write(500)
+    with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
+        assert numbers(follower, 500, limit=9) == list(range(11, 511))
+    assert 0 < sum(read.size for read in all_of_them.reads._reads.values()) <= 40
 
 
 def test_a_slow_follower_costs_no_more_than_is_kept(
