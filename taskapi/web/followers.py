@@ -1,8 +1,8 @@
 """Those who follow the changes, as a stream or with a wait. However many they are, one thread reads for all.
 
 While somebody follows, the thread reads what is new every POLL seconds, for each owner apart, and keeps it for a while
-(feeds.py). A follower takes it from there. Those who are behind what is kept read by themselves until they have caught
-up, once for all at the same place (shared_reads.py). While nobody follows, nothing is read.
+(feeds.py). A follower takes it from there. Those who are behind what is kept ask the database until they have caught
+up; one read is for all who are at the same place (shared_reads.py). While nobody follows, nothing is read.
 """
 
 import logging
@@ -31,7 +31,8 @@ PAUSE = 1.0
 """Seconds until followers read again after a defect."""
 
 MOST = 1000
-"""How many changes one read for all takes. If there are more, such as after an import, each follower reads them."""
+"""How many changes one read for all takes. If there are more, such as after an import, followers read them as those do
+who are behind."""
 
 KEPT = 1024 * 1024
 """Bytes of changes that are kept for followers that are slow to take them, of all owners together."""
@@ -66,7 +67,7 @@ class Followers:
         self._most_each = max(1, settings.max_streams // SHARE) if settings.takes_jwts else settings.max_streams
         self._patience = settings.db_pool_timeout
         self.longest_wait = max(0.0, settings.request_deadline - ANSWER_TIME)
-        self.reads = SharedReads(self._read)
+        self.reads = SharedReads(self._read, settings.db_pool_timeout)
         self._count = 0
         self._over = threading.Event()
         self._turn = threading.Lock()
@@ -74,6 +75,8 @@ class Followers:
         self._lock = threading.Lock()
         self._feeds: dict[str, Feed] = {}
         self._is_reading = False
+        self.era = 0
+        """It changes where the database may have been set back: what it gave before, it may not know any more."""
 
     def join(self, caller: Caller, after: Cursor | None) -> "Follower":
         """One more follower of the caller's changes, from this cursor on; None: from the first change. It must be
@@ -91,7 +94,7 @@ class Followers:
             is_known = after is not None and (
                 after == feed.start or any(after == batch.changes.cursor for batch in feed.batches)
             )
-        return Follower(self, caller, after, is_checked=is_known)
+            return Follower(self, caller, after, self.era if is_known else None)
 
     def leave(self, owner: str) -> None:
         """One follower of this owner's changes less."""
@@ -101,6 +104,8 @@ class Followers:
             feed.followers -= 1
             if not feed.followers:
                 del self._feeds[owner]
+            if not self._count:
+                self.reads.forget()
 
     def end(self) -> None:
         """This process is about to end: no follower waits any longer."""
@@ -215,6 +220,7 @@ class Followers:
 
     def _forget(self, owners: Iterable[str]) -> None:
         with self._lock:
+            self.era += 1
             for owner in owners:
                 if feed := self._feeds.get(owner):
                     feed.forget()
@@ -223,13 +229,13 @@ class Followers:
 class Follower:
     """One who follows: has seen what comes before its cursor."""
 
-    def __init__(self, followers: Followers, caller: Caller, after: Cursor | None, *, is_checked: bool) -> None:
-        """`is_checked`: this database has given the cursor, and nobody else."""
+    def __init__(self, followers: Followers, caller: Caller, after: Cursor | None, era: int | None) -> None:
+        """`era`: the one in which the database has given the cursor; None: it is not known that it has."""
         self._followers = followers
         self._owner = caller.owner
         self._expires = time.monotonic() + caller.expires - time.time()
         self._cursor = after
-        self._is_checked = is_checked
+        self._era = era
         self._leave: Callable[[str], None] | None = followers.leave
 
     def next(self, limit: int, seconds: float = 0.0, *, most: int | None = None) -> Batch:
@@ -241,11 +247,12 @@ class Follower:
         until = min(time.monotonic() + seconds, self._expires)
         while True:
             batch = None
-            if self._cursor and self._is_checked:
+            era = self._followers.era
+            if self._cursor and self._era == era:
                 batch = self._followers.after(self._owner, self._cursor, most or limit, until)
             if batch is None:
-                batch = self._followers.reads.get(Wanted(self._owner, self._cursor, limit))
-                self._is_checked = True
+                batch, is_new = self._followers.reads.get(Wanted(self._owner, self._cursor, limit))
+                self._era = era if is_new else None
             self._cursor = batch.changes.cursor
             if batch.changes.items or time.monotonic() >= until or self._followers.is_over:
                 return batch

@@ -1,4 +1,4 @@
-"""What followers read who are behind: those who want the same at about the same time take what the first one reads.
+"""The reads of followers who are behind. Those who want the same at about the same time share one.
 
 After a deploy, all followers are at the same few places. If each one read, more would come meanwhile than they read.
 """
@@ -16,10 +16,13 @@ from taskapi.errors import PoolBusy
 from taskapi.web.feeds import Batch
 
 KEPT = 1024 * 1024
-"""Bytes of changes that are kept for those who come a little later."""
+"""Bytes of changes that are kept for followers who come a little later, of all owners together."""
 
 FRESH = 5.0
-"""Seconds for which they are kept."""
+"""Seconds for which they may take a batch."""
+
+FRESH_END = 0.15
+"""Seconds for which they may take a batch that ends with the newest change."""
 
 
 @dataclass(frozen=True)
@@ -33,60 +36,74 @@ class Wanted:
 
 @dataclass(eq=False)
 class Read:
-    """What is read, and until when others may take it: a time.monotonic()."""
+    """One read. `batch` is None if it has failed."""
 
-    batch: Future[Batch] = field(default_factory=Future)
+    batch: Future[Batch | None] = field(default_factory=Future)
     until: float = math.inf
+    """Until when others may take the batch, as a time.monotonic(); infinite while it is being read."""
     size: int = 0
 
 
 class SharedReads:
-    """The reads of a moment, of all owners."""
+    """The reads of all owners."""
 
-    def __init__(self, read: Callable[[Wanted], Batch]) -> None:
-        """`read` asks the database."""
+    def __init__(self, read: Callable[[Wanted], Batch], patience: float) -> None:
+        """`read` asks the database; another one waits for it for at most `patience` seconds."""
         self._read = read
+        self._patience = patience
         self._lock = threading.Lock()
         self._reads: dict[Wanted, Read] = {}
 
-    def get(self, wanted: Wanted) -> Batch:
-        """What is wanted: read now, or by another one who began at most some seconds ago.
+    def get(self, wanted: Wanted) -> tuple[Batch, bool]:
+        """What is wanted, and whether the database was asked just now: not if another one had read it before.
 
-        Raises what `read` does, also to those who wait for it; and PoolBusy if the request's deadline passes meanwhile.
+        Raises what `read` does, and PoolBusy if another one's read takes too long.
         """
-        with self._lock:
-            known = self._reads.get(wanted)
-            if is_first := known is None or known.until <= time.monotonic():
-                known = self._reads[wanted] = Read()
-        if is_first:
-            self._do(wanted, known)
-        left = deadline.get() - time.monotonic()
-        try:
-            return known.batch.result(None if left == math.inf else max(0.0, left))
-        except TimeoutError:
-            raise PoolBusy from None
+        until = min(time.monotonic() + self._patience, deadline.get())
+        while True:
+            with self._lock:
+                read = self._reads.get(wanted)
+                if read is None or read.until <= time.monotonic():
+                    mine = self._reads[wanted] = Read()
+                    break
+            is_new = not read.batch.done()
+            try:
+                batch = read.batch.result(max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                raise PoolBusy from None
+            if batch:
+                return batch, is_new
+        return self._lead(wanted, mine), True
 
-    def _do(self, wanted: Wanted, read: Read) -> None:
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        with self._lock:
+            self._reads = {wanted: read for wanted, read in self._reads.items() if not read.batch.done()}
+
+    def _lead(self, wanted: Wanted, read: Read) -> Batch:
+        batch = None
         try:
             batch = self._read(wanted)
-        except BaseException as error:
-            self._keep(wanted, read, 0)
-            read.batch.set_exception(error)
-            raise
-        self._keep(wanted, read, batch.size)
-        read.batch.set_result(batch)
+            return batch
+        finally:
+            try:
+                self._settle(wanted, read, batch)
+            finally:
+                # Where it failed, the others try by themselves: what went wrong may be this one's deadline.
+                read.batch.set_result(batch)
 
-    def _keep(self, wanted: Wanted, read: Read, size: int) -> None:
-        """Let those take it who come later, unless it is empty: there may be something by now."""
+    def _settle(self, wanted: Wanted, read: Read, batch: Batch | None) -> None:
+        """Keep the batch for a while, unless there is nothing in it: there may be something by now."""
         now = time.monotonic()
         with self._lock:
-            # The oldest one comes first.
-            del self._reads[wanted]
-            if size:
-                read.until, read.size = now + FRESH, size
+            # It comes last now: the oldest one is the first.
+            self._reads.pop(wanted, None)
+            if batch and 0 < batch.size <= KEPT:
+                read.until, read.size = now + (FRESH if batch.changes.has_more else FRESH_END), batch.size
                 self._reads[wanted] = read
             total = 0
-            for each, one in reversed(list(self._reads.items())):
-                total += one.size
-                if one.until <= now or (one.size and total > KEPT):
+            for each, kept in reversed(list(self._reads.items())):
+                if kept.until <= now or total + kept.size > KEPT:
                     del self._reads[each]
+                else:
+                    total += kept.size

@@ -22,6 +22,7 @@ from tests.support.backends import DurableServer
 from tests.support.documented import follow, recipe
 from tests.support.folders import short_folder
 from tests.support.load import Client, crowd
+from tests.support.passwords import ask_for_passwords
 from tests.support.service import Service
 from tests.support.sql import Sql
 from tests.support.waiting import wait_until
@@ -73,10 +74,7 @@ def server() -> Iterator[DurableServer]:
         server.start()
         try:
             prepare_schema(Settings(database_url=server.embedded.url))
-            rules = server.embedded.data / "pg_hba.conf"
-            rules.write_text("local all taskapi trust\nlocal all all scram-sha-256\n")
-            with Sql(server.embedded.url) as sql:
-                sql.execute("SELECT pg_reload_conf()")
+            ask_for_passwords(server)
             yield server
         finally:
             server.stop()

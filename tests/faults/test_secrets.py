@@ -12,6 +12,7 @@ import pytest
 from tests.support import backends, raw
 from tests.support.backends import DurableServer
 from tests.support.folders import short_folder
+from tests.support.passwords import ask_for_passwords
 from tests.support.proxy import before_database
 from tests.support.service import Service, ServiceEnded, free_port
 from tests.support.sql import Sql
@@ -33,10 +34,9 @@ def server() -> Iterator[DurableServer]:
     with short_folder() as folder:
         own = DurableServer(folder / "pg")
         own.start()
-        (own.embedded.data / "pg_hba.conf").write_text("local all taskapi trust\nlocal all all scram-sha-256\n")
+        ask_for_passwords(own)
         with Sql(own.embedded.url) as sql:
             sql.execute("CREATE ROLE app LOGIN PASSWORD %s", (PASSWORD,))
-            sql.execute("SELECT pg_reload_conf()")
         yield own
         own.stop()
 

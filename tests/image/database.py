@@ -5,12 +5,10 @@ from contextlib import contextmanager
 
 from tests.support.embedded import answers
 from tests.support.folders import short_folder
+from tests.support.passwords import ask_for_passwords
 from tests.support.proxy import before_database
 from tests.support.server import Server
 from tests.support.sql import Sql
-
-RULES = "local all taskapi trust\nlocal all all scram-sha-256\n"
-"""pg_hba.conf: only the tests' own superuser is let in without a password."""
 
 
 class Passworded:
@@ -45,10 +43,9 @@ def passworded() -> Iterator[Passworded]:
         server = Server(folder / "pg")
         server.start()
         try:
-            (server.embedded.data / "pg_hba.conf").write_text(RULES)
+            ask_for_passwords(server)
             with Sql(server.embedded.url) as sql:
                 sql.execute("CREATE ROLE probe LOGIN")
-                sql.execute("SELECT pg_reload_conf()")
             proxy, through = before_database(server.embedded.url)
             with proxy:
                 probe = through.replace("//taskapi@", "//probe@")

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import pytest
 
@@ -20,7 +21,10 @@ from tests.support.waiting import wait_until
 
 
 class History:
-    """A source whose entries are numbers: each one that of its transaction. It notes how it is read."""
+    """A source whose entries are numbers: each one that of its transaction. It notes how it is read.
+
+    A cursor behind its last entry is gone.
+    """
 
     def __init__(self) -> None:
         self.last = 10
@@ -57,6 +61,8 @@ class History:
             if self.error:
                 raise self.error
         start = place_of(after)
+        if start > last:
+            raise CursorGone
         self.reads.append((start, limit))
         until = after.upto.xmax - 1 if after and after.place else last
         numbers = range(start + 1, until + 1)[:limit]
@@ -150,7 +156,7 @@ def test_a_follower_who_is_later_than_what_is_read_for_all(all_of_them: Follower
         with all_of_them._turn:
             history.write(3)
             changes = history.list_changes(after=None, limit=100)
-            second._cursor, second._is_checked = changes.cursor, True
+            second._cursor, second._era = changes.cursor, all_of_them.era
             history.write(2)
         assert numbers(second, 2) == [14, 15]
         assert numbers(first, 5) == [11, 12, 13, 14, 15]
@@ -170,8 +176,11 @@ def test_more_than_is_kept_each_one_reads(
         assert [numbers(follower, 1) for follower in (first, second)] == [[511], [511]]
 
 
-def test_those_who_are_behind_at_the_same_place_read_once(all_of_them: Followers, history: History) -> None:
+def test_those_who_are_behind_at_the_same_place_read_once(
+    all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a deploy, everybody is. If each one read, they would not catch up where much is written."""
+    monkeypatch.setattr(shared_reads, "FRESH_END", 5.0)
     history.write(500)
     joined = [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(20)]
     with ThreadPoolExecutor(len(joined)) as threads:
@@ -180,62 +189,53 @@ def test_those_who_are_behind_at_the_same_place_read_once(all_of_them: Followers
     assert [read for read in history.reads if read[1] == 50] == [(first, 50) for first in range(10, 510, 50)]
 
 
-def test_what_was_read_is_shared_for_a_moment_only(
-    all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An erased text is in no answer any more."""
-    monkeypatch.setattr(shared_reads, "FRESH", 0.0)
-    history.write(500)
-    for follower in [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(3)]:
-        assert numbers(follower, 100, limit=100) == list(range(11, 111))
-    assert history.reads.count((10, 100)) == 3
+def test_who_takes_what_another_one_has_read_asks_before_it_follows(all_of_them: Followers, history: History) -> None:
+    """Meanwhile, the database may have been set back, and another one follows it from an earlier place."""
+    first, second, third = (all_of_them.join(ANYBODY, after) for after in (cursor_at(5), cursor_at(5), None))
+    assert numbers(first, 5) == [6, 7, 8, 9, 10]
+    history.last = 7
+    assert numbers(third, 7) == list(range(1, 8))
+    assert not third.next(100, 0.05).changes.items
+    assert numbers(second, 5) == [6, 7, 8, 9, 10]
+    with pytest.raises(CursorGone):
+        second.next(100, 0.1)
 
 
-def test_an_error_is_shared_and_nothing_of_it_is_kept(all_of_them: Followers, history: History) -> None:
-    history.error = ConnectFailed()
-    joined = [all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(20)]
-
-    def fail(follower: Follower) -> None:
-        with pytest.raises(ConnectFailed):
-            follower.next(50)
-
-    with all_of_them._turn, ThreadPoolExecutor(len(joined)) as threads:
-        failing = [threads.submit(fail, follower) for follower in joined]
-        wait_until(lambda: all(one.running() for one in failing), "all want to read")
-        all_of_them._turn.release()
-        for one in failing:
-            one.result()
-        all_of_them._turn.acquire()
-    history.error = None
-    history.write()
-    assert [numbers(follower, 1, limit=50) for follower in joined] == [[11]] * 20
+def test_who_was_slow_asks_again_where_the_database_was_set_back(all_of_them: Followers, history: History) -> None:
+    slow, quick = (all_of_them.join(ANYBODY, cursor_at(10)) for _ in range(2))
+    for follower in (slow, quick):
+        follower.next(100, 0.05)
+    history.last = 7
+    with pytest.raises(CursorGone):
+        quick.next(100, 10)
+    with all_of_them.join(ANYBODY, None) as another:
+        assert numbers(another, 7) == list(range(1, 8))
+        another.next(100, 0.05)
+        with pytest.raises(CursorGone):
+            slow.next(100, 0.1)
 
 
-def test_a_wait_for_another_ones_read_ends_with_the_request(all_of_them: Followers) -> None:
-    with all_of_them._turn, ThreadPoolExecutor(2) as threads:
-        first = threads.submit(all_of_them.join(ANYBODY, cursor_at(10)).next, 50)
-        wait_until(lambda: all_of_them.reads._reads, "the first one wants to read")
-        token = deadline.set(time.monotonic() + 0.05)
-        with pytest.raises(PoolBusy):
-            all_of_them.join(ANYBODY, cursor_at(10)).next(50)
-        deadline.reset(token)
-        all_of_them._turn.release()
-        assert first.result().changes.items == ()
-        all_of_them._turn.acquire()
+def test_an_error_of_one_is_not_another_ones(all_of_them: Followers, history: History) -> None:
+    """It may be about the first one's deadline alone."""
+    joined = [all_of_them.join(ANYBODY, cursor_at(5)) for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        with all_of_them._turn:
+            token = deadline.set(time.monotonic() + 0.2)
+            first = threads.submit(copy_context().run, joined[0].next, 77)
+            deadline.reset(token)
+            wait_until(lambda: all_of_them.reads._reads, "the first one wants to read")
+            second = threads.submit(joined[1].next, 77)
+            with pytest.raises(PoolBusy):
+                first.result()
+        assert second.result().changes.items == (b"6", b"7", b"8", b"9", b"10")
 
 
-def test_what_was_read_is_for_the_same_limit(all_of_them: Followers, history: History) -> None:
-    history.write(500)
-    for limit in (1, 100, 7):
-        assert len(all_of_them.join(ANYBODY, cursor_at(10)).next(limit).changes.items) == limit
-
-
-def test_what_is_shared_is_little(all_of_them: Followers, history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_reads, "KEPT", 40)
+def test_nothing_is_kept_when_all_have_left(all_of_them: Followers, history: History) -> None:
     history.write(500)
     with all_of_them.join(ANYBODY, cursor_at(10)) as follower:
-        assert numbers(follower, 500, limit=9) == list(range(11, 511))
-    assert 0 < sum(read.size for read in all_of_them.reads._reads.values()) <= 40
+        follower.next(77)
+        assert all_of_them.reads._reads
+    assert not all_of_them.reads._reads
 
 
 def test_a_slow_follower_costs_no_more_than_is_kept(
