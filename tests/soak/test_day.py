@@ -91,8 +91,8 @@ def test_a_day(is_short: bool, tables: list[str], tmp_path: Path) -> None:
         Goal(
             "answers that are untrue",
             "0",
-            f"0 of {answers['refused']} that nothing, {answers['unknown']} that perhaps something was written;"
-            f" {len(notes.stale)} of {len(notes.requests):,} answers out of date",
+            f'0 of {answers["refused"]} "nothing was written" and {answers["unknown"]} "a write may have happened";'
+            f" {len(notes.stale)} of {len(notes.requests):,} answers were out of date",
             not notes.stale,
         ),
         Goal("`python -m taskapi.reconcile`", "0", f"{reconciled.returncode}", reconciled.returncode == 0),
@@ -197,7 +197,7 @@ def memory(growths: list[Growth], began: float) -> Goal:
     ]
     return Goal(
         "growth of a process's memory after its first minute",
-        f"{FLAT:.0%}",
+        f"{FLAT * 100:.0f} %",
         "; ".join(texts) or "no process lived for three minutes",
         max(one.share for one in growths) <= FLAT if growths else None,
     )
@@ -227,7 +227,7 @@ def table_of_events(events: list[Event], notes: Notes, began: float) -> Iterator
 
 
 def percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
+    return f"{share * 100:.3f} %"
 
 
 def say(text: str) -> None:
