@@ -67,7 +67,7 @@ cluster: $(VENV)/dev $(VENV)/cluster/installed  ## Fail over a Patroni cluster u
 	@echo "Making a cluster fail over"
 	@$(BIN)/python -m pytest tests/cluster $(ARGS)
 
-soak: $(VENV)/dev  ## A day in ten minutes: everything happens to the service, under load (twelve minutes)
+soak: $(VENV)/dev  ## Run the service under load through deploys, failovers, suspends … (twelve minutes)
 	@echo "Letting a day happen; nothing else should run on this machine"
 	@$(BIN)/python -m pytest -s tests/soak $(ARGS)
 

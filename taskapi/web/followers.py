@@ -76,7 +76,7 @@ class Followers:
         self._feeds: dict[str, Feed] = {}
         self._is_reading = False
         self.era = 0
-        """It changes where the database may have been set back: what it gave before, it may not know any more."""
+        """It changes when the database may have been set back, and no longer know a cursor that it gave before."""
 
     def join(self, caller: Caller, after: Cursor | None) -> "Follower":
         """One more follower of the caller's changes, from this cursor on; None: from the first change. It must be

@@ -1,6 +1,7 @@
 """The reads of followers who are behind. Those who want the same at about the same time share one.
 
-After a deploy, all followers are at the same few places. If each one read, more would come meanwhile than they read.
+After a deploy, all followers are at the same few places. If each one read for itself, changes could come faster than
+they are read.
 """
 
 import math

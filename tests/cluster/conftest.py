@@ -83,7 +83,7 @@ def all_rounds(rows: list[Row]) -> Iterator[str]:
             for name in ("acknowledged", "lost", "doubled", "untrue")
         )
         times = (
-            f"{min(seconds):.1f} to {max(seconds):.1f}"
+            " to ".join(dict.fromkeys(f"{end(seconds):.1f}" for end in (min, max)))
             for seconds in ([row.failover for row in mine], [row.gap for row in mine])
         )
         yield f"| {fault} | {route} | {' | '.join((*counts, *times))} |"

@@ -9,6 +9,7 @@ import time
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from taskapi.cursors import Cursor
 from tests.support.closing import Closing
@@ -18,14 +19,19 @@ from tests.support.waiting import wait_until
 REQUEST = b"GET /api/v1/changes HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nLast-Event-ID: %s\r\n\r\n"
 EVENT = re.compile(rb'(?:^id: (\S+)\n)?^data: \{"history_id":"([0-9a-f-]{36})"', re.MULTILINE)
 
+TIME = re.compile(rb'"timestamp":"([^"]+)"')
+
 PAUSE = 1.0
 """Seconds after which a slow one reads again, and any other one comes back when its stream has ended."""
 
 SLOW = 0.1
 """The share of those who read slowly."""
 
+SLOWLY = 32 * 1024
+"""Bytes that a slow one reads at a time: less than comes."""
+
 LATE = 30.0
-"""Seconds after which every change has come to those who are there and read."""
+"""Seconds after which every change has come to those who do not read slowly."""
 
 ENTRIES = """
 SELECT transaction_id::text::bigint, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
@@ -47,6 +53,8 @@ class Stay:
     connection: socket.socket | None = field(default=None, repr=False)
     wakes: float = 0.0
     has_begun: bool = False
+    has_come: bool = False
+    """Its stream has begun, this one or an earlier one."""
     text: bytes = field(default=b"", repr=False)
     pending: list[int] = field(default_factory=list, repr=False)
     """What has come since the last cursor: comes again if the stream ends before the next one."""
@@ -64,8 +72,13 @@ class Audience(Closing):
         self.stays: list[Stay] = []
         self.most = 0
         """How many were there at once."""
-        self.refused = self.gone = self.ended = 0
-        """Answers 503 and 410, and streams that the service ended."""
+        self.refused = self.gone = self.ended = self.again = 0
+        """Answers 503 and 410, streams that the service ended, and changes that came again since the stream had ended
+        before their cursor."""
+        self.went = 0
+        """Those whose stream had begun, and who did not stay to the end."""
+        self.behind = 0.0
+        """By how many seconds a change was late for one who does not read slowly, at most."""
         self.error: BaseException | None = None
         self._present: list[Stay] = []
         self._port = port
@@ -103,9 +116,10 @@ class Audience(Closing):
     def check(self, sql: Sql) -> float:
         """Each has got once all that its last cursor sees and its first one does not, and nothing else.
 
-        Return by how many seconds one who does not read slowly was behind when it went, at most.
+        Return by how many seconds one who does not read slowly was behind, at most: when a change came, or when it went
+        without one.
         """
-        behind = 0.0
+        behind = self.behind
         entries = sql.rows(ENTRIES)
         transactions = [entry[0] for entry in entries]
         for stay in self.stays:
@@ -137,6 +151,7 @@ class Audience(Closing):
             if now > stay.leaves:
                 self._present.remove(stay)
                 self._leave(stay)
+                self.went += stay.has_come
         # A few at a time: they come one after the other.
         for _ in range(min(4, self._at_once - len(self._present)) if not self._staying else 0):
             leaves = now + random.expovariate(1 / self._seconds)
@@ -151,6 +166,7 @@ class Audience(Closing):
                 self._selector.register(stay.connection, selectors.EVENT_READ, stay)
 
     def _connect(self, stay: Stay) -> None:
+        self.again += len(stay.pending)
         stay.text, stay.pending = b"", []
         try:
             stay.connection = socket.create_connection(("127.0.0.1", self._port), timeout=10)
@@ -165,7 +181,7 @@ class Audience(Closing):
             stay: Stay = key.data
             assert stay.connection is not None
             try:
-                data = stay.connection.recv(65536)
+                data = stay.connection.recv(SLOWLY if stay.is_slow and not self._staying else 65536)
             except OSError:
                 data = b""
             if not data:
@@ -186,7 +202,7 @@ class Audience(Closing):
             return False
         status = stay.text[9:12]
         if status == b"200":
-            stay.has_begun = True
+            stay.has_begun = stay.has_come = True
             return True
         self._drop(stay)
         if status == b"410":
@@ -203,6 +219,9 @@ class Audience(Closing):
         end = stay.text.rfind(b"\n\n")
         if end < 0:
             return
+        if not stay.is_slow and (oldest := TIME.search(stay.text)):
+            came = datetime.fromisoformat(oldest[1].decode()).timestamp()
+            self.behind = max(self.behind, time.time() - came)
         for cursor, history_id in EVENT.findall(stay.text[: end + 2]):
             stay.pending.append(self._numbers.setdefault(history_id, len(self._numbers)))
             if cursor:

@@ -43,8 +43,8 @@ class Notes:
 
     requests: list[Request] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-    """Reads of a client's own task that did not show its last acknowledged write."""
+    own: list[str] = field(default_factory=list)
+    """Of each read of a client's own task, what was not as its last acknowledged write left it; empty: nothing."""
 
 
 class Caller(Client):
@@ -121,8 +121,10 @@ class Caller(Client):
             return Answer(response.status, response.headers, response.read(), time.monotonic() - began)
 
         answer = self._noted(ask, is_write=False)
-        if answer.status != 503 and (answer.status, answer.headers["ETag"]) != (304 if is_conditional else 200, tag):
-            self._notes.stale.append(f"{answer.status}, {answer.headers['ETag']} instead of {tag}: {answer.body!r}")
+        if answer.status != 503:
+            is_right = (answer.status, answer.headers["ETag"]) == (304 if is_conditional else 200, tag)
+            what = f"{answer.status}, {answer.headers['ETag']} instead of {tag}: {answer.body!r}"
+            self._notes.own.append("" if is_right else what)
         return answer
 
     def _noted(self, ask: Callable[[], Answer], *, is_write: bool) -> Answer:

@@ -1,14 +1,12 @@
 """What happens during the day: deploys, failovers, suspends, a slow disk, a killed worker."""
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from taskapi.places import ROOT
 from taskapi.revision import head
 from tests.soak.traffic import Traffic
 from tests.support import backends, embedded
@@ -40,17 +38,8 @@ NOTICED = 1.0
 COLD_START = 0.5
 """Seconds that a suspended database takes to start."""
 
-COMMIT = 0.1
-"""Seconds that each commit waits for the slow disk; PostgreSQL allows no more."""
-
-
-def copy_of_the_code(folder: Path) -> Path:
-    """The code in a folder of its own, so that a deploy can bring another version."""
-    for name in ("taskapi", "alembic", "sql"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("alembic.ini", "gunicorn.conf.py", "wsgi.py"):
-        shutil.copy(ROOT / name, folder)
-    return folder
+FLUSH_DELAY = 0.1
+"""Seconds by which the slow disk's flushes take longer; PostgreSQL allows no more."""
 
 
 class Faults:
@@ -85,8 +74,8 @@ class Faults:
         """The old primary becomes the new one's standby."""
         self._pair.complete()
 
-    def suspend_idle(self) -> None:
-        """The database is suspended while nobody asks for anything, and starts with the next requests."""
+    def suspend_quiet(self) -> None:
+        """The database is suspended while there are no requests, and starts with the next ones. Followers stay."""
         with self._paused():
             time.sleep(1)
             with self._suspended():
@@ -105,7 +94,7 @@ class Faults:
         """
         with Sql(self._pair.primary.embedded.url) as sql:
             assert sql.value("SHOW fsync") == "on"
-            sql.execute(f"ALTER SYSTEM SET commit_delay = {COMMIT * 1_000_000:.0f}")
+            sql.execute(f"ALTER SYSTEM SET commit_delay = {FLUSH_DELAY * 1_000_000:.0f}")
             # However few commit at once.
             sql.execute("ALTER SYSTEM SET commit_siblings = 0")
             sql.execute("SELECT pg_reload_conf()")

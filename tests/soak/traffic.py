@@ -1,16 +1,29 @@
 """The day's load: many clients, as fast as they can, or at a rate that does not wait for the answers."""
 
+import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 from tests.soak.callers import Caller, Notes
 from tests.support.ledger import Ledger
 
 CLIENTS = 200
 """Of the load at a rate: what arrives in an outage finds one that is free."""
+
+
+@dataclass(frozen=True)
+class Saturation:
+    """How many operations a second were done, and the share of the machine's cores that was busy: in all, and with the
+    process of the clients and followers."""
+
+    rate: float
+    busy: float
+    clients: float
 
 
 class Traffic:
@@ -24,9 +37,10 @@ class Traffic:
         self.flowing.set()
         self._port = port
 
-    def saturate(self, clients: int, seconds: float) -> float:
-        """How many operations a second so many clients get done that wait for nothing but their answers."""
-        before, until = len(self.notes.operations), time.monotonic() + seconds
+    def saturate(self, clients: int, seconds: float) -> Saturation:
+        """What so many clients get done that wait for nothing but their answers."""
+        began, idle, own = time.monotonic(), _idle(), time.process_time()
+        before, until = len(self.notes.operations), began + seconds
 
         def work(caller: Caller) -> None:
             while (now := time.monotonic()) < until:
@@ -34,7 +48,10 @@ class Traffic:
 
         with self._clients(clients, work):
             pass
-        return (len(self.notes.operations) - before) / seconds
+        took = time.monotonic() - began
+        cores = took * (os.cpu_count() or 1)
+        done = len(self.notes.operations) - before
+        return Saturation(done / took, 1 - (_idle() - idle) / cores, (time.process_time() - own) / cores)
 
     @contextmanager
     def arriving(self, rate: float) -> Iterator[None]:
@@ -90,3 +107,9 @@ class Traffic:
                 thread.join()
         if errors:
             raise errors[0]
+
+
+def _idle() -> float:
+    """Seconds that the machine's cores have been idle, together (proc_stat(5))."""
+    _, _, _, _, idle, waiting, *_ = Path("/proc/stat").read_text().split(maxsplit=7)
+    return (int(idle) + int(waiting)) / os.sysconf("SC_CLK_TCK")

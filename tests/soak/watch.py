@@ -3,8 +3,10 @@
 import re
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -31,7 +33,6 @@ class Growth:
     """A process's anonymous memory in bytes: a minute after its start, and at its end."""
 
     name: str
-    began: float
     seconds: float
     settled: float
     last: float
@@ -51,8 +52,11 @@ class Watch(Closing):
         self._service = service
         self._sizes: dict[int, list[tuple[float, int]]] = {}
         self._ending = threading.Event()
-        self._threads = [threading.Thread(target=self._count, args=(url,), daemon=True) for url in urls]
-        self._threads.append(threading.Thread(target=self._weigh, daemon=True))
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._look, args=(look,), daemon=True)
+            for look in (*(partial(self._count, url) for url in urls), self._weigh)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -60,6 +64,8 @@ class Watch(Closing):
         self._ending.set()
         for thread in self._threads:
             thread.join()
+        if self._errors:
+            raise self._errors[0]
 
     def growths(self) -> list[Growth]:
         """Of each process that has lived for three minutes; the first one is gunicorn's master."""
@@ -71,8 +77,14 @@ class Watch(Closing):
                 settled = median(size for moment, size in sizes if after <= moment <= after + WINDOW)
                 last = median(size for moment, size in sizes if moment >= end - WINDOW)
                 name = "the master" if pid == self._service.process.pid else "a worker"
-                found.append(Growth(name, begin, end - begin, settled, last))
+                found.append(Growth(name, end - begin, settled, last))
         return found
+
+    def _look(self, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except BaseException as error:  # noqa: BLE001  (close() raises it again)
+            self._errors.append(error)
 
     def _count(self, url: str) -> None:
         while not self._ending.wait(0.1):
