@@ -19,6 +19,9 @@ from taskapi.logs import take_over_prints
 from taskapi.places import ROOT
 from taskapi.settings import METRICS_FOLDER_VARIABLE, SLOTS_VARIABLE
 
+LOADING = 30.0
+"""Seconds for which the old workers serve on while the new ones load."""
+
 PASSED = b"passed"
 """The trial's message to the master. An exit code is not enough: gunicorn may wait for the child before we can."""
 
@@ -27,7 +30,8 @@ class Reload:
     """How gunicorn's master handles HUP, and workers that do not start.
 
     On HUP, it starts the trial and continues its work: it ends on a signal, and replaces workers that die. When the
-    trial has passed, it reloads as gunicorn does. Otherwise nothing changes, and HUP may be sent again.
+    trial has passed, it reloads as gunicorn does, except that the old workers serve until the new ones are ready:
+    gunicorn lets new connections wait. Otherwise nothing changes, and HUP may be sent again.
     """
 
     def __init__(self, server: Any, migrations: set[str] | None = None) -> None:
@@ -39,10 +43,13 @@ class Reload:
         self._verdict = -1
         self._again = False
         self._passed = False
+        # Those that a reload replaces: it makes a new object before it starts new ones.
+        self._old = set(server.WORKERS)
         # gunicorn calls its hook on_reload after it has read the new configuration, and has no hook for workers that
-        # fail.
+        # fail, or are to end.
         server.handle_hup = self.on_hup
         server.reap_workers = self.reap_workers
+        server.manage_workers = self.manage_workers
 
     def on_hup(self) -> None:
         """Begin a trial. A trial that has passed calls this again; then reload."""
@@ -55,6 +62,26 @@ class Reload:
             # The running trial tests an outdated version, or hangs.
             self._again = True
             self._trial.terminate()
+
+    def manage_workers(self) -> None:
+        """Keep as many workers as there should be. After a reload, end the old ones once the new ones are ready."""
+        if self._old:
+            self._wait_for_new_workers()
+            for pid in self._old & self._server.WORKERS.keys():
+                self._server.kill_worker(pid, signal.SIGTERM)
+            self._old = set()
+        Arbiter.manage_workers(self._server)
+
+    def _wait_for_new_workers(self) -> None:
+        deadline = time.monotonic() + LOADING
+        while time.monotonic() < deadline:
+            new = [worker for pid, worker in self._server.WORKERS.items() if pid not in self._old]
+            if len(new) < self._server.num_workers:
+                self._server.spawn_worker()
+            elif all(worker.ready[0] for worker in new):
+                return
+            time.sleep(0.05)
+            self.reap_workers()
 
     def reap_workers(self) -> None:
         """Handle the processes that have ended."""

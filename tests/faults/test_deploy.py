@@ -85,6 +85,27 @@ def test_a_connection_that_comes_last_is_served(start_service: Any, tmp_path: Pa
     assert "connection object" not in service.log, "SQLAlchemy's pool tells of each connection"
 
 
+def test_old_workers_serve_until_the_new_ones_are_ready(start_service: Any, tmp_path: Path) -> None:
+    """Here, these are not ready before a file is there; on a busy machine it takes them seconds."""
+    service, go = start_service(code=copy_code(tmp_path), WEB_CONCURRENCY="2"), tmp_path / "go"
+    worker = tmp_path / "taskapi" / "server" / "worker.py"
+    load = "        super().load_wsgi()\n"
+    assert load in worker.read_text()
+    wait = f"        while not os.path.exists({str(go)!r}):\n            gevent.sleep(0.05)\n"
+    worker.write_text(worker.read_text().replace(load, wait + load))
+    old = set(service.workers())
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(set(service.workers()) - old) == 2, "the new workers have been started")
+    for _ in range(20):
+        with Client(service.port) as client:
+            assert client.create("on a new connection").status == 201
+    assert old < set(service.workers())
+    go.touch()
+    wait_until(lambda: len(service.workers()) == 2 and not old & set(service.workers()), "the new ones have taken over")
+    with Client(service.port) as client:
+        assert client.create("to a new worker").status == 201
+
+
 def end_one_worker(service: Any) -> None:
     """TERM to one worker; return when it is gone and another one has taken its place."""
     before = service.workers()
