@@ -22,6 +22,8 @@ from taskapi.settings import METRICS_FOLDER_VARIABLE, SLOTS_VARIABLE
 LOADING = 30.0
 """Seconds for which the old workers serve on while the new ones load."""
 
+ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+
 PASSED = b"passed"
 """The trial's message to the master. An exit code is not enough: gunicorn may wait for the child before we can."""
 
@@ -30,8 +32,8 @@ class Reload:
     """How gunicorn's master handles HUP, and workers that do not start.
 
     On HUP, it starts the trial and continues its work: it ends on a signal, and replaces workers that die. When the
-    trial has passed, it reloads as gunicorn does, except that the old workers serve until the new ones are ready:
-    gunicorn lets new connections wait. Otherwise nothing changes, and HUP may be sent again.
+    trial has passed, it reloads as gunicorn does, except that an old worker serves until a new one is ready: gunicorn
+    lets new connections wait. Otherwise nothing changes, and HUP may be sent again.
     """
 
     def __init__(self, server: Any, migrations: set[str] | None = None) -> None:
@@ -43,8 +45,8 @@ class Reload:
         self._verdict = -1
         self._again = False
         self._passed = False
-        # Those that a reload replaces: it makes a new object before it starts new ones.
-        self._old = set(server.WORKERS)
+        # Up to this age, workers are old: a reload makes a new object before it starts new ones.
+        self._age = server.worker_age
         # gunicorn calls its hook on_reload after it has read the new configuration, and has no hook for workers that
         # fail, or are to end.
         server.handle_hup = self.on_hup
@@ -64,24 +66,41 @@ class Reload:
             self._trial.terminate()
 
     def manage_workers(self) -> None:
-        """Keep as many workers as there should be. After a reload, end the old ones once the new ones are ready."""
-        if self._old:
-            self._wait_for_new_workers()
-            for pid in self._old & self._server.WORKERS.keys():
-                self._server.kill_worker(pid, signal.SIGTERM)
-            self._old = set()
-        Arbiter.manage_workers(self._server)
+        """Keep as many workers as there should be; after a reload, replace the old ones first."""
+        if self._age:
+            self._replace_old_workers()
+            self._age = 0
+        else:
+            Arbiter.manage_workers(self._server)
 
-    def _wait_for_new_workers(self) -> None:
-        deadline = time.monotonic() + LOADING
-        while time.monotonic() < deadline:
-            new = [worker for pid, worker in self._server.WORKERS.items() if pid not in self._old]
-            if len(new) < self._server.num_workers:
-                self._server.spawn_worker()
-            elif all(worker.ready[0] for worker in new):
+    def _replace_old_workers(self) -> None:
+        """End one old worker for each new one that is ready, which then gets its connections to the database."""
+        workers, most = self._server.WORKERS, self._server.num_workers
+        old = sorted((pid for pid in workers if workers[pid].age <= self._age), key=lambda pid: workers[pid].age)
+        ended, deadline = 0, time.monotonic() + LOADING
+        while True:
+            new = [worker for worker in workers.values() if worker.age > self._age]
+            ready = sum(worker.ready[0] for worker in new)
+            if ready >= most or time.monotonic() > deadline or self._is_told_to_end():
+                ready = most
+            for pid in old[ended : len(old) * ready // most]:
+                ended += 1
+                if pid in workers:
+                    self._server.kill_worker(pid, signal.SIGTERM)
+            if ready == most:
                 return
+            if len(new) < most:
+                self._server.spawn_worker()
             time.sleep(0.05)
             self.reap_workers()
+
+    def _is_told_to_end(self) -> bool:
+        """Whether a signal is waiting that ends the service. The main loop handles it, and the others."""
+        signals = self._server.SIG_QUEUE
+        waiting = [signals.get_nowait() for _ in range(signals.qsize())]
+        for number in waiting:
+            signals.put_nowait(number)
+        return not ENDS.isdisjoint(waiting)
 
     def reap_workers(self) -> None:
         """Handle the processes that have ended."""

@@ -147,9 +147,12 @@ class Database:
             seconds_spent.set(seconds_spent.get() + time.monotonic() - started)
 
     def drain(self) -> None:
-        """Close idle connections now, and the others when their statements end: this worker is about to end."""
+        """Close idle connections now, and the others when their statements end: this worker is about to end.
+
+        One stays, for the requests that still come: other workers may have taken all that became free.
+        """
         self._draining = True
-        self._pool.dispose()
+        self._pool.shrink(1)
 
     def _left(self) -> float:
         """Seconds of the current request that are left for the server and the network. Its answer and ours have extra
@@ -180,7 +183,8 @@ class Database:
             finally:
                 if connection.is_read_only:
                     self._replace(pool, "takes no writes")
-                if connection.closed or self._draining or not keeps or pool is not self._pool:
+                is_spare = self._draining and pool.has_idle()
+                if connection.closed or is_spare or not keeps or pool is not self._pool:
                     pooled.invalidate()
                 pooled.close()
         finally:
@@ -262,7 +266,7 @@ class Database:
                 is_last = time.monotonic() + CONNECT_PAUSE >= give_up
                 if not self._permits.withhold(CONNECT_RETRY):
                     # This worker has no connection at all.
-                    if self._slots and TOO_MANY.search(str(error)):
+                    if self._slots and (isinstance(error, NoSlot) or TOO_MANY.search(str(error))):
                         self._slots.call()
                     if not is_last:
                         time.sleep(CONNECT_PAUSE)

@@ -32,7 +32,11 @@ class Stack(Pool):
 
     def dispose(self) -> None:
         """Close the idle connections."""
-        while entry := self._pop():
+        self.shrink(0)
+
+    def shrink(self, most: int) -> None:
+        """Close idle connections until there are at most so many."""
+        while len(self._idle) > most and (entry := self._pop()):
             entry.close()
 
     def _pop(self) -> ConnectionPoolEntry | None:

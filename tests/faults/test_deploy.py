@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from taskapi.database.database import Database
+from taskapi.repository import Repository
+from taskapi.settings import Settings
 from tests.support.backends import count
 from tests.support.load import BROKEN, Client, crowd
 from tests.support.migrating import copy_code
@@ -33,7 +38,7 @@ def test_reloads_and_ended_workers_fail_no_request(
         nonlocal answered
         try:
             created = client.create(f"of client {number}")
-            read = client.request("GET", f"/tasks/{created.data['id']}")
+            read = client.request("GET", f"/tasks/{created.data['id']}") if created.status == 201 else created
             statuses = created.status, read.status
             if statuses != (201, 200):
                 failures.append(f"{statuses}: {created.body!r} {read.body!r}")
@@ -85,25 +90,67 @@ def test_a_connection_that_comes_last_is_served(start_service: Any, tmp_path: Pa
     assert "connection object" not in service.log, "SQLAlchemy's pool tells of each connection"
 
 
-def test_old_workers_serve_until_the_new_ones_are_ready(start_service: Any, tmp_path: Path) -> None:
-    """Here, these are not ready before a file is there; on a busy machine it takes them seconds."""
-    service, go = start_service(code=copy_code(tmp_path), WEB_CONCURRENCY="2"), tmp_path / "go"
-    worker = tmp_path / "taskapi" / "server" / "worker.py"
+def loading_waits_for(go: Path, code: Path) -> None:
+    """Change the code: a worker is not ready before this file is there. On a busy machine, it takes seconds."""
+    worker = code / "taskapi" / "server" / "worker.py"
     load = "        super().load_wsgi()\n"
     assert load in worker.read_text()
     wait = f"        while not os.path.exists({str(go)!r}):\n            gevent.sleep(0.05)\n"
     worker.write_text(worker.read_text().replace(load, wait + load))
+
+
+def test_old_workers_serve_until_the_new_ones_are_ready(start_service: Any, tmp_path: Path) -> None:
+    service, go = start_service(code=copy_code(tmp_path), WEB_CONCURRENCY="2"), tmp_path / "go"
+    loading_waits_for(go, tmp_path)
     old = set(service.workers())
     service.process.send_signal(signal.SIGHUP)
     wait_until(lambda: len(set(service.workers()) - old) == 2, "the new workers have been started")
-    for _ in range(20):
+    # gunicorn's end within a second or two.
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
         with Client(service.port) as client:
             assert client.create("on a new connection").status == 201
     assert old < set(service.workers())
+    # A new one that dies is replaced, and the old ones go on.
+    os.kill(max(service.workers()), signal.SIGKILL)
+    with Client(service.port) as client:
+        assert client.create("meanwhile").status == 201
     go.touch()
     wait_until(lambda: len(service.workers()) == 2 and not old & set(service.workers()), "the new ones have taken over")
     with Client(service.port) as client:
         assert client.create("to a new worker").status == 201
+
+
+def test_the_end_does_not_wait_for_new_workers(start_service: Any, tmp_path: Path) -> None:
+    service = start_service(code=copy_code(tmp_path), WEB_CONCURRENCY="2")
+    loading_waits_for(tmp_path / "never", tmp_path)
+    old = set(service.workers())
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(set(service.workers()) - old) == 2, "the new workers have been started")
+    service.process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not old & set(service.workers()), "the old workers end at once", seconds=20)
+    assert service.process.wait(60) == 0
+
+
+TAKE = """
+import os, sys
+from taskapi.database.slots import Slots
+print(Slots(os.open(sys.argv[1], os.O_RDWR), 1).take(0))
+"""
+
+
+def test_an_ending_worker_keeps_a_connection_for_requests_that_still_come(database_url: str, tmp_path: Path) -> None:
+    """Others take at once what it gives up."""
+    slots = tmp_path / "slots"
+    slots.touch()
+    settings = Settings(database_url=database_url, db_connections=1, workers=1, slots=os.open(slots, os.O_RDWR))
+    database = Database(settings)
+    repository = Repository(database)
+    for _ in range(3):
+        repository.create_task(title="before and after", description=None)
+        database.drain()
+        taken = subprocess.check_output([sys.executable, "-c", TAKE, str(slots)], text=True)
+        assert taken == "None\n"
 
 
 def end_one_worker(service: Any) -> None:

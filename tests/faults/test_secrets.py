@@ -16,7 +16,6 @@ from tests.support.passwords import ask_for_passwords
 from tests.support.proxy import before_database
 from tests.support.service import Service, ServiceEnded, free_port
 from tests.support.sql import Sql
-from tests.support.waiting import wait_until
 
 PASSWORD = "geheim@7/%41:'\"ü pass"
 NEW_PASSWORD = "neues-geheimnis"
@@ -127,8 +126,7 @@ def test_while_it_runs(
 
         client.everything()
         sql.execute("ALTER ROLE app PASSWORD %s", (NEW_PASSWORD,))
-        backends.terminate(sql)
-        wait_until(lambda: not backends.count(sql), "its connections are gone")
+        backends.end(sql)
         client.everything(503)
         assert "password authentication failed" in service.log
         sql.execute("ALTER ROLE app PASSWORD %s NOLOGIN", (PASSWORD,))

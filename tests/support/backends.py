@@ -53,10 +53,16 @@ def terminate(sql: Sql) -> int:
     return int(sql.value(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {SERVICE}"))
 
 
-def end(sql: Sql) -> None:
-    """The same, and wait until they are gone: a write that meets one that is ending has an unknown outcome."""
-    terminate(sql)
+def end(sql: Sql) -> int:
+    """The same, and return when they are gone: a write that meets one that is ending has an unknown outcome.
+
+    A process closes its connection some time after it has left pg_stat_activity.
+    """
+    ending = pids(sql)
+    ended = terminate(sql)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ending), "their processes are gone")
     wait_until(lambda: count(sql) == 0, "its connections are gone")
+    return ended
 
 
 @contextmanager
